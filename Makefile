@@ -1,0 +1,68 @@
+# make setup: everything a clean checkout needs, into .venv; the program is then .venv/bin/zdm-proxy
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# test reports, read by .ci/run
+REPORTS := build/reports
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
+
+help:
+	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
+	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 kills the target)"
+	@echo "make test              unit and process tests (no cluster needed)"
+	@echo "make check             ruff, mypy, import rings"
+	@echo "make bench             measurements"
+	@echo "make conformance       a slice of the suite against real clusters; conformance-full: all of it"
+	@echo "make clean             remove what was built"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test,conformance,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python demo/run.py $(if $(KEEP),--keep) $(if $(BREAK),--break)
+
+# a fixed seed: a run that fails here fails anywhere
+test: setup
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m pytest tests -q --hypothesis-seed=0 --junitxml=$(REPORTS)/test.xml
+
+check: check-lint check-format check-types check-layers
+
+check-lint: setup
+	$(BIN)/ruff check
+
+check-format: setup
+	$(BIN)/ruff format --check
+
+check-types: setup
+	$(BIN)/mypy --strict zdm tests
+
+check-layers: setup
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+# pages of docs/ that are made from the code
+reference: setup
+	$(BIN)/python -c 'from zdm.config import reference_markdown; print(reference_markdown(), end="")' >docs/configuration.md
+
+bench: setup
+	$(BIN)/python bench/run.py
+
+conformance: setup
+	@mkdir -p $(REPORTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_XML=$(CURDIR)/$(REPORTS)/conformance.xml conformance/run.sh ci
+
+conformance-full: setup
+	@mkdir -p $(REPORTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_XML=$(CURDIR)/$(REPORTS)/conformance.xml conformance/run.sh full
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+module zdm-proxy/bench
+
+go 1.22

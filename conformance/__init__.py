@@ -1,0 +1,1 @@
+"""Conformance: real drivers, through any proxy command, onto two clusters whose rows are then read directly."""

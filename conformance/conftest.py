@@ -1,0 +1,336 @@
+"""Options and fixtures: the clusters, the proxy, an application's client, and the two clusters read directly."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from conformance import matrix
+from conformance.backends.ccm import CassandraClusters
+from conformance.backends.interface import CAPABILITIES, Clusters, Credentials
+from conformance.backends.sandbox import SandboxClusters
+from conformance.client import Client, Entry
+from conformance.comparison import Both
+from conformance.ports import own_network
+from conformance.proxy import Proxy, client_credentials, environment_of
+from conformance.traffic import Writer
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "conformance"
+KEYSPACE = "conformance"
+BACKENDS: Final = (CassandraClusters, SandboxClusters)
+AUTHENTICATED = {
+    "both": frozenset({"origin", "target"}),
+    "origin": frozenset({"origin"}),
+    "target": frozenset({"target"}),
+    "none": frozenset[str](),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Each option may be given in the environment too; the option wins."""
+    group = parser.getgroup("conformance")
+    for name, variable, default, text in (
+        ("--proxy-command", "PROXY_COMMAND", str(ROOT / ".venv/bin/zdm-proxy"), "the proxy under test"),
+        ("--clusters", "CLUSTERS", "ccm", "ccm or sandbox"),
+        ("--cassandra-version", "CASSANDRA_VERSION", "4.1.10,5.0.9", "ORIGIN[,TARGET]"),
+        ("--auth", "CASSANDRA_AUTH", "both", "clusters that check passwords: both, origin, target, none"),
+        ("--primary", "PRIMARY_CLUSTER", "ORIGIN", "ORIGIN or TARGET"),
+        ("--protocol", "PROTOCOL_VERSIONS", "4,3", "protocol versions, comma-separated"),
+    ):
+        group.addoption(name, default=os.environ.get(variable, default), help=f"{text} (${variable}, {default})")
+    group.addoption("--direct", nargs="?", const="origin", choices=("origin", "target"), help="no proxy, one cluster")
+    group.addoption("--write-matrix", action="store_true", help="write matrix.md and run nothing")
+
+
+def options_of(config: pytest.Config) -> str:
+    return ", ".join(f"{name} {config.getoption(name)}" for name in ("primary", "protocol"))
+
+
+def proxy_version(config: pytest.Config) -> str:
+    """What the command says of itself; a command that does not know --version is named."""
+    if config.getoption("direct"):
+        return f"none, direct to {config.getoption('direct')}"
+    command = config.getoption("proxy_command")
+    try:
+        said = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return Path(command).name
+    return said.stdout.strip() if said.returncode == 0 and said.stdout.strip() else Path(command).name
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    names = ("clusters", "cassandra_version", "auth", "primary", "protocol", "direct")
+    return "conformance: " + ", ".join(f"{name} {config.getoption(name)}" for name in names)
+
+
+def needs_of(item: pytest.Item) -> frozenset[str]:
+    return frozenset(itertools.chain.from_iterable(mark.args for mark in item.iter_markers("needs")))
+
+
+def scenario_of(item: pytest.Item) -> str:
+    return f"{item.path.stem}::{getattr(item, 'originalname', item.name)}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    scenarios = {scenario_of(item): needs_of(item) for item in items}
+    if config.getoption("write_matrix"):
+        matrix.PATH.write_text(matrix.render(scenarios, BACKENDS))
+        items.clear()
+        return
+    table = matrix.read()
+    for scenario, needs in scenarios.items():
+        right = {backend.name: matrix.cell(needs, backend) for backend in BACKENDS}
+        if table.get(scenario) != right:
+            raise pytest.UsageError(f"matrix.md has {table.get(scenario)} for {scenario}, its needs say {right}")
+
+
+@pytest.fixture(autouse=True)
+def _capable(request: pytest.FixtureRequest, capabilities: frozenset[str], config_backend: type[Clusters]) -> None:
+    """Skips what this run cannot show, if the table says so too."""
+    missing = needs_of(request.node) - capabilities
+    if missing:
+        text = matrix.read()[scenario_of(request.node)][config_backend.name]
+        assert matrix.allows(text, missing), f"needs {missing}, and matrix.md says {text!r}"
+        request.node.user_properties.append(("allowed_skip", True))
+        pytest.skip("; ".join(f"not here: {CAPABILITIES[word]}" for word in sorted(missing)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and ("allowed_skip", True) not in item.user_properties:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and matrix.md does not say so: {report.longrepr}"
+    return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "protocol" in metafunc.fixturenames:
+        versions = [int(version) for version in metafunc.config.getoption("protocol").split(",")]
+        metafunc.parametrize("protocol", versions, ids=[f"v{version}" for version in versions])
+
+
+@pytest.fixture(scope="session")
+def config_backend(pytestconfig: pytest.Config) -> type[Clusters]:
+    return {backend.name: backend for backend in BACKENDS}[pytestconfig.getoption("clusters")]
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[str]:
+    with own_network(BUILD) as prefix:
+        yield prefix
+
+
+@pytest.fixture(scope="session")
+def clusters(
+    pytestconfig: pytest.Config,
+    network: str,
+    config_backend: type[Clusters],
+    record_testsuite_property: Callable[[str, object], None],
+) -> Iterator[Clusters]:
+    """Origin and target with nothing in them but the keyspace of the scenarios."""
+    directory = BUILD / "clusters" / network.strip(".").replace(".", "-")
+    authenticated = AUTHENTICATED[pytestconfig.getoption("auth")]
+    backend: Clusters
+    if config_backend is CassandraClusters:
+        origin, _, target = pytestconfig.getoption("cassandra_version").partition(",")
+        backend = CassandraClusters(network, directory, (origin, target or origin), authenticated)
+    else:
+        backend = SandboxClusters(network, directory, authenticated)
+    try:
+        backend.start()
+        record_testsuite_property("clusters", backend.describe())
+        record_testsuite_property("proxy", proxy_version(pytestconfig))
+        record_testsuite_property("options", options_of(pytestconfig))
+        replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        for node in backend.nodes:
+            with Client(Entry(node.address, node.port, node.credentials), protocol=4) as client:
+                client.execute(f"CREATE KEYSPACE {KEYSPACE} WITH replication = {replication}")
+        yield backend
+    finally:
+        backend.stop()
+
+
+@pytest.fixture(scope="session")
+def capabilities(pytestconfig: pytest.Config, clusters: Clusters) -> frozenset[str]:
+    return clusters.present | (set() if pytestconfig.getoption("direct") else {"proxy"})
+
+
+@pytest.fixture(scope="session")
+def credentials(pytestconfig: pytest.Config, clusters: Clusters) -> Credentials | None:
+    """What an application sends."""
+    direct = pytestconfig.getoption("direct")
+    if direct:
+        return (clusters.origin if direct == "origin" else clusters.target).credentials
+    return client_credentials(clusters.origin, clusters.target)
+
+
+@pytest.fixture(scope="session")
+def new_proxy(pytestconfig: pytest.Config, clusters: Clusters, network: str) -> Iterator[Callable[..., Proxy]]:
+    """Makes a proxy that is not started: ``new_proxy(number, port, ZDM_...="...")``; the number is its address."""
+    command = shlex.split(pytestconfig.getoption("proxy_command"))
+    common = environment_of(clusters) | {"ZDM_PRIMARY_CLUSTER": pytestconfig.getoption("primary")}
+    logs = (BUILD / "logs" / f"proxy-{network.split('.')[2]}-{number}.log" for number in itertools.count())
+    made: list[Proxy] = []
+
+    def make(number: int = 1, port: int = 0, **settings: str) -> Proxy:
+        log = next(logs)
+        log.unlink(missing_ok=True)
+        made.append(Proxy(command, common | settings, f"{network}{100 + number}", log, port))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(pytestconfig: pytest.Config, new_proxy: Callable[..., Proxy]) -> Iterator[Proxy | None]:
+    """The one that serves every scenario that does not ask for its own. None with --direct."""
+    if pytestconfig.getoption("direct"):
+        yield None
+        return
+    proxy = new_proxy()
+    proxy.mark()
+    proxy.start()
+    assert not proxy.complaints(), f"logged while starting: {proxy.complaints()}"
+    yield proxy
+    proxy.end()
+
+
+@pytest.fixture
+def proxy(shared_proxy: Proxy | None) -> Iterator[Proxy]:
+    """The shared proxy, for a scenario that needs "proxy". It must still be alive afterwards, and have kept quiet."""
+    assert shared_proxy is not None
+    with quiet(shared_proxy):
+        yield shared_proxy
+
+
+class quiet:  # noqa: N801  # reads as a word: with quiet(proxy)
+    """Fails when the proxy logged a warning or an error that ``proxy.expect`` had not announced, or is dead."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+
+    def __enter__(self) -> Proxy:
+        self.proxy.mark()
+        return self.proxy
+
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        if kind is None:
+            assert self.proxy.is_running(), f"the proxy died, exit code {self.proxy.exit_code()}\n{self.proxy.tail()}"
+            complaints = self.proxy.complaints()
+            assert not complaints, "the proxy logged:\n" + "\n".join(complaints[:20])
+
+
+@pytest.fixture
+def own_proxy(new_proxy: Callable[..., Proxy]) -> Iterator[Callable[..., Proxy]]:
+    """Makes and starts a proxy that only this scenario has, and ends it afterwards. Its log is judged too."""
+    made: list[Proxy] = []
+
+    def make(number: int = 1, port: int = 0, **settings: str) -> Proxy:
+        proxy = new_proxy(number, port, **settings)
+        proxy.mark()
+        made.append(proxy)
+        proxy.start()
+        return proxy
+
+    yield make
+    for proxy in made:
+        proxy.end()
+        assert not proxy.complaints(), "the proxy logged:\n" + "\n".join(proxy.complaints()[:20])
+
+
+@pytest.fixture
+def entry(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, clusters: Clusters, credentials: Credentials | None
+) -> Entry:
+    """Where an application connects in this run."""
+    direct = pytestconfig.getoption("direct")
+    if direct:
+        node = clusters.origin if direct == "origin" else clusters.target
+        return Entry(node.address, node.port, node.credentials)
+    proxy: Proxy = request.getfixturevalue("proxy")
+    return proxy.entry(credentials)
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest, protocol: int) -> Iterator[Callable[..., Client]]:
+    """Makes clients: ``connect(keyspace=..., at=...)``, at another entry for example; closed after the scenario."""
+    made: list[Client] = []
+
+    def make(keyspace: str | None = KEYSPACE, at: Entry | None = None) -> Client:
+        made.append(Client(at or request.getfixturevalue("entry"), protocol, keyspace))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def write(connect: Callable[..., Client]) -> Iterator[Callable[..., Writer]]:
+    """Starts a writer: ``write(table, client)``; each has a million keys of its own. Ended before its client is."""
+    made: list[Writer] = []
+
+    def start(table: str, client: Client | None = None) -> Writer:
+        made.append(Writer(client or connect(), table, first=(len(made) + 1) * 1_000_000))
+        return made[-1].start()
+
+    yield start
+    for writer in made:
+        writer.stop()
+
+
+@pytest.fixture
+def client(connect: Callable[..., Client]) -> Client:
+    """An application connected through the proxy, in the keyspace of the scenarios."""
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def new_both(pytestconfig: pytest.Config, clusters: Clusters) -> Iterator[Callable[[], Both]]:
+    """Makes comparisons of the clusters this run looks at: both, or with --direct the one that is used."""
+    direct = pytestconfig.getoption("direct")
+    sides = [node for node in clusters.nodes if direct in (None, node.name)]
+    made: list[Both] = []
+
+    def make() -> Both:
+        made.append(Both(sides, KEYSPACE))
+        return made[-1]
+
+    yield make
+    for comparison in made:
+        comparison.close()
+
+
+@pytest.fixture
+def both(new_both: Callable[[], Both]) -> Iterator[Both]:
+    """The clusters read directly."""
+    comparison = new_both()
+    yield comparison
+    comparison.close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def table() -> str:
+    """A name that no other scenario uses."""
+    return f"t{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    return sys.executable

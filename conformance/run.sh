@@ -1,0 +1,66 @@
+#!/bin/bash
+# The conformance suite against real clusters.
+#
+#   run.sh ci                    two runs: Cassandra 4.1 to 5.0 with logins, everything at v4 and v3; the sandbox at v4
+#   run.sh full                  that, and more versions and settings; writes results/DATE.md
+#   run.sh one RUN [OPTION...]   one of the runs below, with more pytest options
+#
+# Environment: JUNIT_DIR (default build/junit) takes one conformance-RUN.xml a run. The options of the suite, such as
+# PROXY_COMMAND, may be given in the environment too: see README.md.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+junit=${JUNIT_DIR:-build/junit}
+
+declare -A options=(
+    [cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4,3"
+    [sandbox]="--clusters sandbox --auth both --protocol 4"
+    [swapped]="--clusters ccm --cassandra-version 5.0.9,4.1.10 --auth both --protocol 4,3"
+    [from-4.0]="--clusters ccm --cassandra-version 4.0.19,5.0.9 --auth both --protocol 4"
+    [from-3.11]="--clusters ccm --cassandra-version 3.11.19,5.0.9 --auth both --protocol 4,3"
+    [primary-target]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4 --primary TARGET"
+    [login-at-target]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth target --protocol 4"
+    [login-at-origin]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth origin --protocol 4"
+    [no-login]="--clusters ccm --cassandra-version 4.1.10,4.1.10 --auth none --protocol 4"
+)
+ci=(cassandra sandbox)
+full=("${ci[@]}" swapped from-4.0 from-3.11 primary-target login-at-target login-at-origin no-login)
+
+run() { # NAME OPTION...
+    local name=$1
+    shift
+    printf '\n== %s: %s\n' "$name" "${options[$name]} $*"
+    # shellcheck disable=SC2086  # a list of options
+    .venv/bin/python -m pytest -c conformance/pytest.ini -q --junitxml="$junit/conformance-$name.xml" ${options[$name]} "$@"
+}
+
+run_all() {
+    local name failed=()
+    rm -f "$junit"/conformance-*.xml
+    for name in "$@"; do
+        run "$name" || failed+=("$name")
+    done
+    [ ${#failed[@]} = 0 ] && return
+    printf '\nfailed: %s\n' "${failed[*]}" >&2
+    return 1
+}
+
+make setup || exit 1
+mkdir -p "$junit"
+case ${1:-} in
+    ci) run_all "${ci[@]}" ;;
+    full)
+        run_all "${full[@]}"
+        result=$?
+        mkdir -p conformance/results
+        .venv/bin/python -m conformance.report "$junit" > "conformance/results/$(date -u +%F).md"
+        exit "$result"
+        ;;
+    one)
+        [ -n "${options[${2:-none}]:-}" ] || { echo "no such run; there are: ${!options[*]}" >&2; exit 2; }
+        run "$2" "${@:3}"
+        ;;
+    *)
+        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        exit 2
+        ;;
+esac

@@ -1,0 +1,164 @@
+"""A CQL connection by hand, for what no Python driver sends: named values, exact error bodies, requests in one write.
+
+It builds its frames itself, so it can check a proxy without sharing the proxy's mistakes. Versions 3 and 4, which have
+the same layout for everything here. Frame: version, flags (1 byte each), stream (2), opcode (1), length (4), body.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from conformance.backends.interface import Credentials
+
+HEADER: Final = struct.Struct(">BBhBI")
+ERROR, STARTUP, READY, AUTHENTICATE, QUERY, RESULT, PREPARE, EXECUTE = 0, 1, 2, 3, 7, 8, 9, 10
+AUTH_RESPONSE, AUTH_SUCCESS = 15, 16
+CONSISTENCY_ONE, CONSISTENCY_QUORUM = 1, 4
+UNAVAILABLE, ALREADY_EXISTS = 0x1000, 0x2400
+
+
+class Answer(NamedTuple):
+    opcode: int
+    body: bytes
+
+
+class ErrorAnswer(NamedTuple):
+    """An ERROR body, taken apart: ``rest`` is what follows code and message, byte by byte."""
+
+    code: int
+    message: str
+    rest: bytes
+
+
+class Refused(Exception):
+    """The server answered the login with an ERROR; ``answer`` is that error."""
+
+    def __init__(self, answer: ErrorAnswer) -> None:
+        super().__init__(f"0x{answer.code:04x} {answer.message}")
+        self.answer = answer
+
+
+def string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack(">H", len(raw)) + raw
+
+
+def long_string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack(">I", len(raw)) + raw
+
+
+def value(raw: bytes | None) -> bytes:
+    return struct.pack(">i", -1) if raw is None else struct.pack(">i", len(raw)) + raw
+
+
+def parameters(
+    values: Sequence[bytes | None] | Mapping[str, bytes | None] | None, consistency: int, timestamp: int | None
+) -> bytes:
+    """The part of QUERY and EXECUTE behind the statement: consistency, flags (1 byte), values, timestamp (us)."""
+    flags = (0x20 if timestamp is not None else 0) | (0x01 if values is not None else 0)
+    body = b""
+    if isinstance(values, Mapping):
+        flags |= 0x40
+        pairs = [string(name) + value(raw) for name, raw in values.items()]
+        body = struct.pack(">H", len(pairs)) + b"".join(pairs)
+    elif values is not None:
+        body = struct.pack(">H", len(values)) + b"".join(value(raw) for raw in values)
+    if timestamp is not None:
+        body += struct.pack(">q", timestamp)
+    return struct.pack(">HB", consistency, flags) + body
+
+
+class Wire:
+    """One logged-in connection with one request at a time. Use as a context manager: leaving it closes the socket."""
+
+    def __init__(
+        self, address: str, port: int, version: int, credentials: Credentials | None = None, timeout: float = 20.0
+    ) -> None:
+        self.version = version
+        self.socket = socket.create_connection((address, port), timeout)
+        try:
+            self._log_in(credentials)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.socket.close()
+
+    def ask(self, opcode: int, body: bytes, stream: int = 1) -> Answer:
+        self.socket.sendall(HEADER.pack(self.version, 0, stream, opcode, len(body)) + body)
+        return self._read(stream)
+
+    def query(
+        self,
+        text: str,
+        values: Sequence[bytes | None] | Mapping[str, bytes | None] | None = None,
+        *,
+        consistency: int = CONSISTENCY_ONE,
+        timestamp: int | None = None,
+    ) -> Answer:
+        return self.ask(QUERY, long_string(text) + parameters(values, consistency, timestamp))
+
+    def prepare(self, text: str) -> bytes:
+        """Returns the prepared id; raises Refused with the error."""
+        answer = self.ask(PREPARE, long_string(text))
+        if answer.opcode == ERROR:
+            raise Refused(error_of(answer))
+        (length,) = struct.unpack_from(">H", answer.body, 4)
+        return answer.body[6 : 6 + length]
+
+    def execute(
+        self,
+        prepared_id: bytes,
+        values: Sequence[bytes | None] | Mapping[str, bytes | None],
+        *,
+        consistency: int = CONSISTENCY_ONE,
+        timestamp: int | None = None,
+    ) -> Answer:
+        head = struct.pack(">H", len(prepared_id)) + prepared_id
+        return self.ask(EXECUTE, head + parameters(values, consistency, timestamp))
+
+    def _log_in(self, credentials: Credentials | None) -> None:
+        answer = self.ask(STARTUP, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0"))
+        if answer.opcode == AUTHENTICATE and credentials is not None:
+            token = b"\0" + credentials.username.encode() + b"\0" + credentials.password.encode()
+            answer = self.ask(AUTH_RESPONSE, value(token))
+        if answer.opcode == ERROR:
+            raise Refused(error_of(answer))
+        if answer.opcode not in (READY, AUTH_SUCCESS):
+            raise ConnectionError(f"login ended with opcode {answer.opcode}")
+
+    def _read(self, stream: int) -> Answer:
+        version, flags, got_stream, opcode, length = HEADER.unpack(self._exactly(HEADER.size))
+        body = self._exactly(length)
+        assert version == self.version | 0x80, f"version byte 0x{version:02x} in an answer to version {self.version}"
+        assert got_stream == stream, f"answer on stream {got_stream}, asked on {stream}"
+        if flags & 0x08:  # warnings come before the body proper
+            (count,) = struct.unpack_from(">H", body)
+            position = 2
+            for _ in range(count):
+                position += 2 + struct.unpack_from(">H", body, position)[0]
+            body = body[position:]
+        return Answer(opcode, body)
+
+    def _exactly(self, count: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            part = self.socket.recv(count - len(parts))
+            if not part:
+                raise ConnectionError("closed by the other side")
+            parts += part
+        return bytes(parts)
+
+
+def error_of(answer: Answer) -> ErrorAnswer:
+    assert answer.opcode == ERROR, f"an ERROR was expected, opcode {answer.opcode} came: {answer.body[:80]!r}"
+    code, length = struct.unpack_from(">IH", answer.body)
+    return ErrorAnswer(code, answer.body[6 : 6 + length].decode(), answer.body[6 + length :])

@@ -1,0 +1,188 @@
+"""Every state of the proxy, as HTTP tells it. The bytes are the reference's (behaviour spec 8.1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.web.server import Site
+
+from zdm.admin.app import AdminApp, ControlHealth, Health
+from zdm.metrics import Meter, render
+
+UP = ControlHealth("127.0.0.40:9042", 0, 1)
+DOWN = ControlHealth("127.0.0.41:9042", 3, 3)
+NEVER_CONNECTED = ControlHealth(None, 1, 1)
+
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+
+class Proxy:
+    """A proxy in a state of the test's choice."""
+
+    def __init__(self, metrics: Any = None, health: Health | None = None) -> None:
+        self.metrics = metrics
+        self.state = health
+
+    def metrics_text(self) -> Any:
+        if isinstance(self.metrics, Exception):
+            raise self.metrics
+        return self.metrics
+
+    def health(self) -> Health | None:
+        return self.state
+
+
+class Answer:
+    """An HTTP answer, cut into its parts."""
+
+    def __init__(self, written: bytes) -> None:
+        head, _, self.body = written.partition(b"\r\n\r\n")
+        status, *headers = head.decode().split("\r\n")
+        self.code = int(status.split(" ")[1])
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
+        self.type = self.headers.get("content-type")
+
+
+def sent(proxy: Proxy, method: str, path: str, metrics_enabled: bool = True) -> StringTransport:
+    site = Site(AdminApp(proxy, metrics_enabled).resource(), reactor=Clock())
+    connection, transport = site.buildProtocol(None), StringTransport()
+    connection.makeConnection(transport)
+    connection.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: proxy\r\n\r\n".encode())
+    return transport
+
+
+def ask(proxy: Proxy, method: str, path: str, metrics_enabled: bool = True) -> Answer:
+    return Answer(sent(proxy, method, path, metrics_enabled).value())
+
+
+def test_readiness_of_a_proxy_whose_clusters_are_up() -> None:
+    """Automation reads this text; the order of keys is part of it."""
+    answer = ask(Proxy(health=Health(UP, UP)), "GET", "/health/readiness")
+    cluster = '{"Addr":"127.0.0.40:9042","CurrentFailureCount":0,"FailureCountThreshold":1,"Status":"UP"}'
+    assert answer.body.decode() == f'{{"OriginStatus":{cluster},"TargetStatus":{cluster},"Status":"UP"}}'
+    assert (answer.code, answer.type) == (200, "application/json")
+
+
+def test_readiness_before_the_start_and_after_the_stop() -> None:
+    """503 holds back traffic; the text tells a start from a failure."""
+    answer = ask(Proxy(health=None), "GET", "/health/readiness")
+    assert answer.body == b'{"OriginStatus":null,"TargetStatus":null,"Status":"STARTUP"}'
+    assert (answer.code, answer.type) == (503, "application/json")
+
+
+@pytest.mark.parametrize(
+    "health, statuses",
+    [
+        (Health(DOWN, UP), ("DOWN", "UP")),
+        (Health(UP, DOWN), ("UP", "DOWN")),
+        (Health(DOWN, NEVER_CONNECTED), ("DOWN", "DOWN")),
+    ],
+)
+def test_one_cluster_down_is_down(health: Health, statuses: tuple[str, str]) -> None:
+    """A proxy that can't write to both is not ready; the address is kept while disconnected."""
+    answer = ask(Proxy(health=health), "GET", "/health/readiness")
+    report = json.loads(answer.body)
+    assert (answer.code, report["Status"]) == (503, "DOWN")
+    assert (report["OriginStatus"]["Status"], report["TargetStatus"]["Status"]) == statuses
+    shown = [report[f"{cluster}Status"]["Addr"] for cluster in ("Origin", "Target")]
+    assert shown == [each.address or "NOT_CONNECTED" for each in health]
+
+
+def test_failures_below_the_threshold_are_shown_and_still_up() -> None:
+    """One lost heartbeat is no outage."""
+    answer = ask(Proxy(health=Health(ControlHealth("a:1", 2, 3), UP)), "GET", "/health/readiness")
+    assert b'{"Addr":"a:1","CurrentFailureCount":2,"FailureCountThreshold":3,"Status":"UP"}' in answer.body
+    assert answer.code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_readiness_is_for_get_only(method: str) -> None:
+    """The reference answers 404 even to HEAD."""
+    answer = ask(Proxy(health=Health(UP, UP)), method, "/health/readiness")
+    assert (answer.code, answer.type) == (404, PLAIN_TEXT)
+    assert answer.body == (b"" if method == "HEAD" else b"404 page not found\n")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD"])
+@pytest.mark.parametrize("path", ["/health/liveness", "/health/liveliness"])
+def test_liveness_is_ok_by_any_method_and_in_any_state(method: str, path: str) -> None:
+    """It says that the process answers, and no more. The vendor's automation has the second spelling."""
+    answer = ask(Proxy(), method, path)
+    assert (answer.code, answer.type, answer.headers["content-length"]) == (200, PLAIN_TEXT, "2")
+    assert answer.body == (b"" if method == "HEAD" else b"OK")
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics/", "/health/readiness/", "/x?y=1", "/metricsx"])
+def test_anything_else_is_not_found(path: str) -> None:
+    """Go's text, which probes written for the reference may compare."""
+    answer = ask(Proxy("x"), "GET", path)
+    assert (answer.code, answer.type, answer.body) == (404, PLAIN_TEXT, b"404 page not found\n")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_metrics_of_a_running_proxy(method: str) -> None:
+    """One text: the process's families, which the vendor's dashboards use, and the proxy's."""
+    answer = ask(Proxy(render(Meter(), "zdm")), method, "/metrics")
+    assert (answer.code, answer.type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    text = answer.body.decode()
+    assert text.endswith(render(Meter(), "zdm"))
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert names[:6] == [
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_virtual_memory_bytes",
+    ]
+    assert names == sorted(names)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["process_resident_memory_bytes"].samples[0].value > 1e6
+    assert families["process_cpu_seconds"].type == "counter"
+
+
+def test_metrics_that_take_time_are_waited_for() -> None:
+    """With several workers their numbers come from other processes."""
+    text: Deferred[str] = Deferred()
+    transport = sent(Proxy(text), "GET", "/metrics")
+    assert transport.value() == b""
+    text.callback("from workers\n")
+    answer = Answer(transport.value())
+    assert answer.code == 200 and answer.body.endswith(b"from workers\n")
+
+
+def test_metrics_before_the_start_and_after_the_stop() -> None:
+    """No numbers is not the same as zeros."""
+    answer = ask(Proxy(None), "GET", "/metrics")
+    assert (answer.code, answer.type) == (503, PLAIN_TEXT)
+    assert answer.body == b"Proxy metrics haven't been initialized yet.\n"
+
+
+@pytest.mark.parametrize("metrics", [None, "zdm_x 1\n"])
+def test_metrics_that_are_switched_off(metrics: str | None) -> None:
+    """`metrics_enabled: false` is told to whoever asks, started or not."""
+    answer = ask(Proxy(metrics), "GET", "/metrics", metrics_enabled=False)
+    assert (answer.code, answer.type) == (404, PLAIN_TEXT)
+    assert answer.body == b"Metrics are disabled on this proxy instance.\n"
+
+
+def test_an_error_in_a_route_is_a_500_and_one_line_in_the_log() -> None:
+    """The operator sees the cause, the caller does not."""
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        answer = ask(Proxy(ValueError("secret cause")), "GET", "/metrics")
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert (answer.code, answer.body) == (500, b"500 internal server error\n")
+    (event,) = [event for event in events if event["log_level"] >= LogLevel.warn]
+    assert event["log_failure"].getErrorMessage() == "secret cause"
+    assert (event["method"], event["uri"]) == ("GET", "/metrics")

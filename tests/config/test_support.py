@@ -1,0 +1,59 @@
+"""Keys whose feature is not there yet: named in a warning, or refused where silence would be unsafe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from zdm.config import Config, ConfigurationError, load, not_yet_honoured
+
+Environment = Callable[..., None]
+
+
+def test_keys_without_effect_are_named(environment: Environment) -> None:
+    """An operator who asks for dual reads must not believe that they happen."""
+    environment(ZDM_READ_MODE="dual_async_on_secondary", ZDM_REPLACE_CQL_FUNCTIONS="true", ZDM_TRACING_ENABLED="true")
+    assert not_yet_honoured(load()) == [
+        "ZDM_READ_MODE=dual_async_on_secondary",
+        "ZDM_REPLACE_CQL_FUNCTIONS=True",
+        "ZDM_TRACING_ENABLED=True",
+    ]
+
+
+def test_defaults_ask_for_nothing_that_is_missing() -> None:
+    assert not_yet_honoured(Config(metrics_prefix="x", tracing_rate_limit=5)) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "feature"),
+    [
+        ({"ORIGIN_TLS_SERVER_CA_PATH": "/ca"}, "TLS to ORIGIN"),
+        (
+            {f"TARGET_TLS_{name}_PATH": "/x" for name in ("SERVER_CA", "CLIENT_CERT", "CLIENT_KEY")},
+            "TLS to TARGET",
+        ),
+        (
+            {"TARGET_SECURE_CONNECT_BUNDLE_PATH": "/b", "TARGET_CONTACT_POINTS": ""},
+            "secure connect bundles and TLS to TARGET",
+        ),
+        ({f"PROXY_TLS_{name}_PATH": "/x" for name in ("CA", "CERT", "KEY")}, "TLS towards clients"),
+    ],
+)
+def test_tls_that_would_not_happen_is_refused(
+    environment: Environment, variables: dict[str, str], feature: str
+) -> None:
+    """A plain connection with credentials on it is worse than none."""
+    environment(**{f"ZDM_{name}": value for name, value in variables.items()})
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    message = str(caught.value)
+    assert message.startswith("this version does not do ")
+    assert feature in message
+    assert all(f"ZDM_{name}" in message for name, value in variables.items() if value)
+
+
+def test_client_authentication_without_paths_is_no_tls(environment: Environment) -> None:
+    """The reference ignores the flag alone."""
+    environment(ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH="true")
+    assert not_yet_honoured(load()) == []

@@ -1,0 +1,21 @@
+"""A proxy that moves applications from one Apache Cassandra cluster (ORIGIN) to another (TARGET) while they run.
+
+A map, from the inside out; an inner ring never imports an outer one (tests/test_layers.py):
+
+    ring 0  zdm.protocol   bytes <-> meaning of the CQL native protocol; no I/O
+    ring 1  zdm.cql        what a statement's text is: kind, keyspace, table; never raises
+    ring 2  zdm.core       decisions without I/O or clock: session, routing, aggregation, prepared statements,
+                           handshake, interception of system tables, topology
+            zdm.metrics    plain counters, and their text form
+    ring 3  zdm.net        Twisted Protocol/Factory pairs: client and cluster connections, control connection
+            zdm.admin      HTTP: metrics, health
+            zdm.sandbox    CQL nodes inside one process, for the demo and for tests
+            zdm.config     configuration from the environment or a YAML file;  zdm.log  log lines
+    ring 4  zdm.service    puts the parts together;  zdm.workers  supervisor and worker;  zdm.cli  the command line
+
+Start reading at zdm/core/session.py, with docs/architecture.md beside it.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

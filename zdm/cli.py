@@ -1,0 +1,139 @@
+"""The command line: which configuration, and what to do with it. Spec section 9.1.
+
+`zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy sandbox` runs
+Cassandra nodes in memory. Options may be written as the reference has them, with one dash or two, `-config FILE` or
+`-config=FILE`. Exit codes: 0, 2 for a command line that cannot be understood, 255 for a configuration that cannot be
+used, else what the service says.
+
+What runs the reactor is imported only when it is about to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from zdm import __version__
+from zdm.config import (
+    Config,
+    ConfigurationError,
+    load,
+    not_yet_honoured,
+    parsed_configuration_json,
+    unknown_yaml_keys,
+)
+from zdm.log import ProcessLog, start
+
+CONFIGURATION_ERROR: Final = 255
+
+_ONE_DASH: Final = ("config", "set", "version", "help")
+
+_CONCEPTS: Final = """\
+Applications connect to the proxy as if it were their Cassandra cluster. Behind it are two:
+
+  origin      the cluster with the data, as it is today
+  target      the cluster to migrate to
+  primary     the one of the two whose answers to reads the application gets (ZDM_PRIMARY_CLUSTER, first origin)
+
+Writes go to both and succeed when both have succeeded; reads go to the primary.
+
+Configuration comes from environment variables ZDM_<KEY>, or with --config from a YAML file of the same keys in lower
+case and then from nothing else. --set goes on top. A secret can be given as a file: ZDM_ORIGIN_PASSWORD_FILE.
+
+Needed:
+  ZDM_ORIGIN_CONTACT_POINTS   hosts of origin, separated by commas     ZDM_ORIGIN_PORT (9042)
+  ZDM_ORIGIN_USERNAME, ZDM_ORIGIN_PASSWORD
+  ZDM_TARGET_CONTACT_POINTS   hosts of target, separated by commas     ZDM_TARGET_PORT (9042)
+  ZDM_TARGET_USERNAME, ZDM_TARGET_PASSWORD
+  ZDM_PROXY_LISTEN_ADDRESS    where applications connect (localhost)   ZDM_PROXY_LISTEN_PORT (14002)
+
+Example, two clusters without authentication:
+  ZDM_ORIGIN_CONTACT_POINTS=10.0.0.1 ZDM_ORIGIN_USERNAME= ZDM_ORIGIN_PASSWORD= \\
+  ZDM_TARGET_CONTACT_POINTS=10.1.0.1 ZDM_TARGET_USERNAME= ZDM_TARGET_PASSWORD= \\
+  zdm-proxy --set proxy_listen_address=0.0.0.0
+
+Metrics and health: http://localhost:14001/metrics, /health/liveness, /health/readiness.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program; gives its exit code."""
+    given = [_two_dashes(text) for text in (sys.argv[1:] if arguments is None else arguments)]
+    options = _parser(with_sandbox="sandbox" in given).parse_args(given)
+    if options.version:
+        print(f"ZDM proxy version {__version__}")
+        return 0
+    if options.command == "sandbox":
+        from zdm.sandbox import cli as sandbox
+
+        return sandbox.run(options)
+    return _with_configuration(options)
+
+
+def _with_configuration(options: argparse.Namespace) -> int:
+    log = start()
+    log.info(f"Starting ZDM proxy version {__version__}")
+    try:
+        # an empty name counts as none, as in the reference
+        config = load(options.config or None, options.set + options.set_after)
+    except ConfigurationError as error:
+        log.error(f"Error loading configuration: {error}. Aborting startup.")
+        return CONFIGURATION_ERROR
+    log.configure(config.log_level_name, config.log_format)
+    log.info(f"Parsed configuration: {parsed_configuration_json(config)}")
+    _warn(log, config, options.config)
+    if options.command == "check":
+        from zdm import check
+
+        return check.run(config)
+    from zdm import service
+
+    return service.run(config, log)
+
+
+def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
+    ignored = not_yet_honoured(config)
+    if ignored:
+        log.warn(f"This version does not do what these keys ask for, and goes on without: {', '.join(ignored)}")
+    unknown = unknown_yaml_keys(config_file) if config_file else []
+    if unknown:
+        log.warn(f"Names in {config_file} that are no keys, ignored: {', '.join(unknown)}")
+
+
+def _two_dashes(text: str) -> str:
+    """`-config=x` as `--config=x`; every other argument as it is."""
+    name = text[1:].partition("=")[0]
+    return f"-{text}" if text.startswith("-") and name in _ONE_DASH else text
+
+
+def _parser(with_sandbox: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zdm-proxy",
+        description="A proxy between Cassandra applications and two clusters, for migrations without downtime.",
+        epilog=_CONCEPTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_configuration(parser, config=None, set_name="set")
+    parser.add_argument("-v", "--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(set_after=[])
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running the proxy")
+    text = "try the configuration against both clusters, and exit"
+    check = commands.add_parser("check", help=text, description=text.capitalize() + ".", allow_abbrev=False)
+    _add_configuration(check, config=argparse.SUPPRESS, set_name="set_after")
+    text = "run Cassandra nodes in memory, to try the proxy with"
+    nodes = commands.add_parser("sandbox", help=text, description=text.capitalize() + ".", allow_abbrev=False)
+    if with_sandbox:
+        from zdm.sandbox import cli as sandbox
+
+        sandbox.add_arguments(nodes)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser, config: str | None, set_name: str) -> None:
+    parser.add_argument("--config", metavar="FILE", default=config, help="read this YAML file, not the environment")
+    parser.add_argument(
+        "--set", dest=set_name, metavar="KEY=VALUE", action="append", default=[], help="set one key (can be repeated)"
+    )

@@ -1,0 +1,46 @@
+"""Keys that are accepted and checked, but whose feature is not there yet.
+
+A missing convenience is named in one warning. A missing protection is refused: whoever asks for TLS must not get a
+plain connection and a line in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from zdm.configuration.faults import Fault
+from zdm.configuration.keys import Config, env_name
+
+_PATHS: Final = {
+    **{
+        f"{cluster}_{name}": f"secure connect bundles and TLS to {cluster.upper()}"
+        for cluster in ("origin", "target")
+        for name in ("secure_connect_bundle_path", "tls_server_ca_path", "tls_client_cert_path", "tls_client_key_path")
+    },
+    **{f"proxy_tls_{name}_path": "TLS towards clients" for name in ("ca", "cert", "key")},
+}
+
+
+def not_yet_honoured(config: Config) -> list[str]:
+    """The keys that were set to something this version does not do, each as `ZDM_NAME=value`."""
+    asked = {
+        "read_mode": config.read_mode.upper() == "DUAL_ASYNC_ON_SECONDARY",
+        "replace_cql_functions": config.replace_cql_functions,
+        "tracing_enabled": config.tracing_enabled,
+    }
+    return [f"{env_name(key)}={getattr(config, key)}" for key, is_asked in asked.items() if is_asked]
+
+
+def refused(config: Config) -> Iterator[Fault]:
+    """One fault per feature that would protect connections and is not there yet."""
+    by_feature: dict[str, list[str]] = {}
+    for key, feature in _PATHS.items():
+        if getattr(config, key):
+            by_feature.setdefault(feature, []).append(key)
+    for feature, keys in by_feature.items():
+        names = ", ".join(env_name(key) for key in keys)
+        yield Fault(
+            f"this version does not do {feature}, and does not start rather than use plain connections; unset {names}",
+            tuple(keys),
+        )

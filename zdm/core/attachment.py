@@ -1,0 +1,93 @@
+"""Opening a session's cluster connection again, after the client's handshake.
+
+The connection gets what the first one got: the client's own STARTUP, the credentials kept for that cluster, and the
+session's keyspace; then the requests held for it, in order. If the cluster lets the session in no more, the session ends
+with the reason: its client would otherwise go on under rights it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from zdm.core.clusters import Side
+from zdm.core.connector import SideState
+from zdm.core.dispatch import Dispatch
+from zdm.core.side_handshake import HandshakeFailed, SideHandshake
+from zdm.core.state import SHUTTING_DOWN, SessionState
+from zdm.core.answers import overloaded
+
+_STREAM: Final = 0
+
+
+class Attachment:
+    """The attachment under way, if any. Origin's loss ends a session, so only target is ever attached anew."""
+
+    __slots__ = ("_dispatch", "_handshake", "_lose", "_side", "_state", "deadline")
+
+    def __init__(self, state: SessionState, dispatch: Dispatch, lose: Callable[[Side, str], None]) -> None:
+        self._state: Final = state
+        self._dispatch: Final = dispatch
+        self._lose: Final = lose
+        self._side = Side.CLIENT
+        self._handshake: SideHandshake | None = None
+        self.deadline: float | None = None
+
+    def takes(self, side: Side) -> bool:
+        """Answers from this side belong to the attachment."""
+        return self._handshake is not None and side == self._side
+
+    def begin(self, side: Side) -> None:
+        """The connection is open."""
+        state = self._state
+        self._side = side
+        self._handshake = SideHandshake(side, state.credentials.get(side), state.keyspace)
+        self._send(self._handshake.start(state.startup_body))
+
+    def answered(self, frame: bytes) -> None:
+        """An answer of the cluster's."""
+        if self._handshake is None or frame[2] & 0x80:
+            return
+        try:
+            request = self._handshake.answered(frame)
+        except HandshakeFailed as failure:
+            self._refused(failure)
+            return
+        if request is not None:
+            self._send(request)
+            return
+        side = self._side
+        self._end()
+        connector = self._state.connector(side)
+        connector.state, connector.attempts = SideState.READY, 0
+        self._dispatch.release()
+
+    def expire(self, now: float) -> None:
+        """The cluster does not answer: try again later."""
+        if self.deadline is not None and now >= self.deadline:
+            self._lose(self._side, "no answer while attaching")
+
+    def forget(self, side: Side) -> bool:
+        """The connection ended; whether it was being attached."""
+        if not self.takes(side):
+            return False
+        self._end()
+        return True
+
+    def _send(self, request: tuple[int, bytes]) -> None:
+        self.deadline = self._state.now + self._state.snapshot.settings.request_timeout
+        self._state.request(self._side, _STREAM, *request)
+
+    def _end(self) -> None:
+        self._handshake = None
+        self.deadline = None
+
+    def _refused(self, failure: HandshakeFailed) -> None:
+        state, side = self._state, self._side
+        self._end()
+        state.note("warn", f"{side.name} lets client {state.client_name} in no more: {failure.reason}; closing the client.")
+        for request in list(state.pending.values()):
+            if request.held:
+                self._dispatch.let_go(request)
+                state.answer_error(request.stream, overloaded(SHUTTING_DOWN))
+        state.close(f"{side.name} refused the session: {failure.reason}")

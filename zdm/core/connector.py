@@ -1,0 +1,109 @@
+"""The sans-I/O half of one cluster connection.
+
+The client's stream ids are used on the cluster connections as they are. `special` names the few ids of this connection
+that mean something else at the moment:
+
+- the id of a request made by the proxy (heartbeat, re-prepare, USE): an `Internal`;
+- an id under which a client's request travels because its own was taken: that `PendingRequest`;
+- an id whose answer is still owed for a request that is settled already: `OWED`. A late answer can therefore never
+  reach a later request that uses the id again (quarantine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from zdm.core.clusters import Side
+from zdm.core.pending import PendingRequest
+from zdm.protocol.frames import FrameBuffer
+
+
+class SideState(Enum):
+    """Where a cluster connection is in its life: ABSENT -> CONNECTING -> HANDSHAKING -> READY -> LOST -> CONNECTING..."""
+
+    ABSENT = 0
+    CONNECTING = 1
+    HANDSHAKING = 2
+    READY = 3
+    LOST = 4
+
+
+class Owed:
+    """Marks an id whose answer nobody waits for any more."""
+
+    __slots__ = ()
+
+
+OWED: Final = Owed()
+
+
+class Internal:
+    """A request made by the proxy. `answered` gets the whole answer frame, or nothing when none will come."""
+
+    __slots__ = ("answered", "deadline")
+
+    def __init__(self, answered: Callable[[bytes | None], None], deadline: float) -> None:
+        self.answered: Final = answered
+        self.deadline: Final = deadline
+
+
+Special = Owed | Internal | PendingRequest
+
+
+class StreamsExhausted(Exception):
+    """No stream id is free on a cluster connection."""
+
+
+class ClusterConnector:
+    """One cluster's half of a session; lives as long as the session and survives the connections it had."""
+
+    __slots__ = ("attempts", "incoming", "last_heartbeat", "outbox", "owed", "retry_at", "side", "special", "state")
+
+    def __init__(self, side: Side, now: float) -> None:
+        self.side: Final = side
+        self.state = SideState.ABSENT
+        self.outbox: list[bytes] = []
+        self.incoming = FrameBuffer()
+        self.special: dict[int, Special] = {}
+        self.owed = 0
+        self.last_heartbeat = now
+        self.attempts = 0
+        self.retry_at = 0.0
+
+    def reset(self, state: SideState) -> list[Internal]:
+        """Forget everything that belonged to the connection that ended; the proxy's own requests that it leaves."""
+        orphans = [value for value in self.special.values() if isinstance(value, Internal)]
+        self.state = state
+        self.outbox.clear()
+        self.incoming.clear()
+        self.special.clear()
+        self.owed = 0
+        return orphans
+
+    def free_id(self, pending: dict[int, PendingRequest], top: int) -> int:
+        """The highest id not above `top` that neither the client nor the proxy uses. Raises StreamsExhausted."""
+        candidate = top
+        special = self.special
+        while candidate in special or candidate in pending:
+            candidate -= 1
+        if candidate < 0:
+            raise StreamsExhausted
+        return candidate
+
+    def carried_as(self, request: PendingRequest) -> int:
+        """The id under which `request` travels on this connection."""
+        if self.special:
+            for stream, value in self.special.items():
+                if value is request:
+                    return stream
+        return request.stream
+
+    def owe(self, request: PendingRequest) -> None:
+        """The request is settled without this cluster's answer: quarantine its id until that comes."""
+        self.special[self.carried_as(request)] = OWED
+        self.owed += 1
+
+    def __repr__(self) -> str:
+        return f"<ClusterConnector {self.side.name} {self.state.name} special={len(self.special)} owed={self.owed}>"

@@ -1,0 +1,193 @@
+"""The two loops that every byte of a ready session passes.
+
+Requests come in as chunks of frames. Consecutive frames that go to the same clusters as they are form a run, and a run
+leaves as one slice of the chunk. Answers are matched by stream id and settle in place. Whatever is out of the ordinary
+(another opcode, a flag, an id that is taken, a side that is not ready, an ERROR, an answer that must be looked at)
+leaves the loop for `Session`'s general path. Nothing here makes an object per request but its PendingRequest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from zdm.core.clusters import ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.connector import SideState
+from zdm.core.pending import PendingRequest
+from zdm.core.plans import Plan
+from zdm.core.routing import Routing
+from zdm.core.state import Phase, SessionState
+from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT
+from zdm.protocol.opcodes import EXECUTE, QUERY
+
+if TYPE_CHECKING:
+    from zdm.metrics import RequestMeter
+
+_TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
+
+General = Callable[[bytes], None]
+Settle = Callable[[PendingRequest], None]
+Answered = Callable[[Side, bytes], None]
+
+
+class DataPath:
+    """The fast path of one session."""
+
+    __slots__ = ("_answered", "_general", "_lone", "_routing", "_settle", "_state")
+
+    def __init__(
+        self, state: SessionState, routing: Routing, general: General, answered: Answered, settle: Settle
+    ) -> None:
+        self._state: Final = state
+        self._routing: Final = routing
+        self._general: Final = general
+        self._answered: Final = answered
+        self._settle: Final = settle
+        self._lone = 0
+
+    def take_lone(self) -> int:
+        """The clusters to which something was sent since the last call that the other did not get."""
+        lone, self._lone = self._lone, 0
+        return lone
+
+    def requests(self, data: bytes) -> int:
+        """Forward the whole frames at the start of `data`; the offset of the first that is not whole."""
+        state = self._state
+        pending, now, expected = state.pending, state.now, state.version
+        taken_origin, taken_target = state.origin.special, state.target.special
+        settings = state.snapshot.settings
+        by_route, top, longest = state.shared.plans.by_route, settings.top_stream, settings.max_frame_bytes
+        entries = state.shared.prepared.entries
+        unpack, size = HEADER.unpack_from, len(data)
+        offset = run_start = run_awaits = 0
+        room = self._room()
+        while size - offset >= HEADER_LENGTH:
+            version, flags, stream, opcode, length = unpack(data, offset)
+            end = offset + HEADER_LENGTH + length
+            if end > size and length <= longest:
+                break
+            plan: Plan | None = None
+            if flags or version != expected or length <= 4 or end > size:
+                pass
+            elif opcode == EXECUTE:
+                id_end = offset + 11 + (data[offset + 9] << 8) + data[offset + 10]
+                entry = entries.get(data[offset + 11 : id_end])
+                if entry is not None and entry.verbatim:
+                    entry.used = True
+                    plan = by_route[entry.index]
+            elif opcode == QUERY:
+                plan = self._query_plan(data, offset, end)
+            if (
+                plan is None
+                or room <= 0
+                or stream in pending
+                or not 0 <= stream <= top
+                or (taken_origin and stream in taken_origin)
+                or (taken_target and stream in taken_target)
+            ):
+                self._run(data, run_start, offset, run_awaits)
+                run_start = end
+                self._general(data[offset:end])
+                offset = end
+                if state.phase is not Phase.READY:
+                    return size if state.phase is Phase.CLOSED else min(end, size)
+                by_route = state.shared.plans.by_route
+                room = self._room()
+                continue
+            if plan.awaits != run_awaits:
+                self._run(data, run_start, offset, run_awaits)
+                run_start, run_awaits = offset, plan.awaits
+            pending[stream] = PendingRequest(stream, plan, now, data, offset, end)
+            if plan.meter is not None:
+                plan.meter.inflight += 1
+            room -= 1
+            offset = end
+        self._run(data, run_start, offset, run_awaits)
+        return offset
+
+    def answers(self, side: Side, data: bytes) -> int:
+        """Take the whole frames at the start of `data`; the offset of the first that is not whole."""
+        state = self._state
+        pending, outbox, now = state.pending, state.outbox, state.now
+        expected, longest = state.version | RESPONSE_BIT, state.snapshot.settings.max_frame_bytes
+        bit = int(side)
+        special = state.connector(side).special
+        unpack, size, offset = HEADER.unpack_from, len(data), 0
+        last_started, last_meter, bucket = -1.0, None, 0
+        while size - offset >= HEADER_LENGTH:
+            version, _, stream, opcode, length = unpack(data, offset)
+            end = offset + HEADER_LENGTH + length
+            if end > size and length <= longest:
+                break
+            request = pending.get(stream)
+            if (
+                request is None
+                or not opcode  # ERROR
+                or not request.awaits & bit
+                or request.plan.inspect
+                or version != expected
+                or (special and stream in special)
+                or end > size
+            ):
+                self._answered(side, data[offset:end])
+                offset = end
+                continue
+            plan = request.plan
+            awaits = request.awaits = request.awaits ^ bit
+            if awaits:
+                if plan.keep == bit:
+                    if bit == ORIGIN_BIT:
+                        request.origin = data[offset:end]
+                    else:
+                        request.target = data[offset:end]
+            elif request.failed:
+                self._settle(request)
+            else:
+                del pending[stream]
+                if plan.keep == bit:
+                    outbox.append(data[offset:end])
+                else:
+                    outbox.append(request.origin if bit == TARGET_BIT else request.target)
+                meter: RequestMeter | None = plan.meter
+                if meter is not None:
+                    started = request.started
+                    if started != last_started or meter is not last_meter:
+                        last_started, last_meter = started, meter
+                        bucket = bisect_left(meter.duration.bounds, now - started)
+                    meter.inflight -= 1
+                    meter.duration.counts[bucket] += 1
+                    meter.duration.total += now - started
+            offset = end
+        return offset
+
+    def _room(self) -> int:
+        """How many requests may take the fast path before limits must be looked at closely; 0 while a side is away."""
+        state = self._state
+        if state.origin.state is not SideState.READY or state.target.state is not SideState.READY:
+            return 0
+        used = len(state.pending) + max(len(state.origin.special), len(state.target.special))
+        return state.snapshot.settings.stream_limit - used
+
+    def _query_plan(self, data: bytes, offset: int, end: int) -> Plan | None:
+        """The plan of a QUERY frame without flags; nothing where the general path must look at it."""
+        text_end = offset + _TEXT + int.from_bytes(data[offset + HEADER_LENGTH : offset + _TEXT], "big")
+        if text_end > end:
+            return None
+        try:
+            index = self._routing.index(data[offset + _TEXT : text_end].decode())
+        except UnicodeDecodeError:
+            return None
+        by_route = self._state.shared.plans.by_route
+        return by_route[index] if index < len(by_route) else None
+
+    def _run(self, data: bytes, start: int, end: int, awaits: int) -> None:
+        if start >= end or not awaits:
+            return
+        piece = data if end - start == len(data) else data[start:end]
+        if awaits & ORIGIN_BIT:
+            self._state.origin.outbox.append(piece)
+        if awaits & TARGET_BIT:
+            self._state.target.outbox.append(piece)
+        if awaits != ORIGIN_BIT | TARGET_BIT:
+            self._lone |= awaits

@@ -1,0 +1,58 @@
+"""One request in flight.
+
+The record is made for every request of the data path, so it holds no more than what settling needs: what is awaited,
+since when, and where in the read buffer the request's bytes lie (they are needed again only where a cluster has
+forgotten a prepared statement, or where the proxy must word an error about the request).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zdm.core.plans import Plan
+
+
+class PendingRequest:
+    """Made when the request arrives, gone when its answer is decided or its session ends.
+
+    `awaits` is the set of clusters that still have to answer; `failed` those that answered with an ERROR. `origin` and
+    `target` are answers kept as whole frames under the client's stream id, empty where nobody will need them.
+    """
+
+    __slots__ = (
+        "awaits",
+        "chunk",
+        "end",
+        "failed",
+        "held",
+        "mendings",
+        "origin",
+        "plan",
+        "start",
+        "started",
+        "stream",
+        "target",
+    )
+
+    def __init__(self, stream: int, plan: Plan, started: float, chunk: bytes, start: int, end: int) -> None:
+        self.stream = stream
+        self.plan = plan
+        self.started = started
+        self.chunk = chunk
+        self.start = start
+        self.end = end
+        self.awaits = plan.awaits
+        self.failed = 0
+        self.origin = b""
+        self.target = b""
+        self.held = False
+        self.mendings = 0
+
+    def frame(self) -> bytes:
+        """The request as the client sent it."""
+        return self.chunk[self.start : self.end]
+
+    def __repr__(self) -> str:
+        state = "held" if self.held else f"awaits={self.awaits} failed={self.failed}"
+        return f"<PendingRequest stream={self.stream} route={self.plan.route.name} {state}>"

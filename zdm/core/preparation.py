@@ -1,0 +1,61 @@
+"""What is learned when both clusters have prepared a statement (section 6.1).
+
+The client gets origin's id and origin's bind variables. The columns that a client with SKIP_METADATA decodes rows by
+must be those of the cluster its rows come from: where they differ, they are the primary's.
+"""
+
+from __future__ import annotations
+
+from zdm.core.clusters import TARGET_BIT
+from zdm.core.pending import PendingRequest
+from zdm.core.plans import Route
+from zdm.core.prepared import PreparedStatement
+from zdm.core.routing import route_of
+from zdm.core.state import SessionState
+from zdm.cql.statement import classify
+from zdm.protocol.envelope import body_start
+from zdm.protocol.errors import Error, ErrorCode
+from zdm.protocol.exceptions import RemoteProtocolError
+from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_body
+from zdm.protocol.opcodes import ERROR, RESULT
+from zdm.protocol.primitives import Reader
+from zdm.protocol.responses import Prepared, decode_response
+
+
+
+def learn(state: SessionState, request: PendingRequest) -> bytes:
+    """Remember the statement; the answer for the client."""
+    try:
+        origin = _decode(request.origin, state.version)
+        target = _decode(request.target, state.version)
+    except RemoteProtocolError as fault:
+        error = Error(ErrorCode.SERVER_ERROR, f"a cluster's answer to PREPARE cannot be read: {fault.message}")
+        return encode_frame(state.version | RESPONSE_BIT, request.stream, ERROR, error.encode(state.version))
+    text = _text(request)
+    statement = classify(text)
+    route = route_of(statement, state.keyspace)
+    if route in (Route.INTERCEPTED, Route.INSIGHTS):
+        route = Route.SYSTEM_READ  # asked in a way that the proxy leaves to the cluster
+    state.shared.prepared.put(
+        PreparedStatement(
+            origin.prepared_id, target.prepared_id, text, state.keyspace, route, statement.write_type
+        )
+    )
+    primary = state.shared.plans.by_route[Route.READ.value].keep
+    if primary != TARGET_BIT or origin.result == target.result:
+        return request.origin
+    start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
+    merged = Prepared(origin.prepared_id, origin.bind, target.result, origin.result_metadata_id)
+    return with_body(request.origin, request.origin[HEADER_LENGTH:start] + merged.encode(state.version))
+
+
+def _decode(frame: bytes, version: int) -> Prepared:
+    answer = decode_response(frame[4], version, frame, body_start(frame, HEADER_LENGTH, frame[1], True))
+    if frame[4] != RESULT or not isinstance(answer, Prepared):
+        raise RemoteProtocolError(f"it is {type(answer).__name__}, not Prepared")
+    return answer
+
+
+def _text(request: PendingRequest) -> str:
+    frame = request.frame()
+    return Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], False)).long_string()

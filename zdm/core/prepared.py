@@ -1,0 +1,83 @@
+"""Prepared statements that clients know.
+
+A client knows a statement by origin's id. Where target gave another one, it is exchanged on the way (section 6.2). The
+cache is bounded (FIX-21): an entry that was pushed out merely makes its next EXECUTE answer UNPREPARED, which drivers
+mend. Eviction is "second chance": a hit only sets a flag, so that the data path never reorders anything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zdm.core.plans import Route
+
+DEFAULT_ENTRIES: Final = 100_000
+
+NOT_FOUND: Final = (
+    "Prepared query with ID {} not found (either the query was not prepared on this host (maybe the host has been "
+    "restarted?) or you have prepared too many queries and it has been evicted from the internal cache)"
+)
+
+
+class PreparedStatement:
+    """What is kept of a statement that both clusters prepared, or that the proxy answers itself.
+
+    `keyspace` is the connection's at the time it was prepared; `write_type` what a WRITE_TIMEOUT about it would name.
+    """
+
+    __slots__ = ("index", "keyspace", "origin_id", "route", "target_id", "text", "used", "verbatim", "write_type")
+
+    def __init__(
+        self,
+        origin_id: bytes,
+        target_id: bytes,
+        text: str,
+        keyspace: str | None,
+        route: Route,
+        write_type: str = "SIMPLE",
+    ) -> None:
+        self.origin_id: Final = origin_id
+        self.target_id = target_id
+        self.text: Final = text
+        self.keyspace: Final = keyspace
+        self.route: Final = route
+        self.write_type: Final = write_type
+        self.index: Final = route.value
+        self.verbatim = origin_id == target_id and route not in (Route.INTERCEPTED, Route.INSIGHTS)
+        """An EXECUTE of it means the same on both clusters, byte for byte."""
+        self.used = False
+
+    def __repr__(self) -> str:
+        return f"<PreparedStatement {self.origin_id.hex()} {self.route.name} keyspace={self.keyspace}>"
+
+
+class PreparedCache:
+    """Statements by origin's id, at most `limit` of them."""
+
+    __slots__ = ("entries", "limit")
+
+    def __init__(self, limit: int = DEFAULT_ENTRIES) -> None:
+        self.limit: Final = max(1, limit)
+        self.entries: Final[dict[bytes, PreparedStatement]] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def get(self, prepared_id: bytes) -> PreparedStatement | None:
+        """The statement, marked as used."""
+        entry = self.entries.get(prepared_id)
+        if entry is not None:
+            entry.used = True
+        return entry
+
+    def put(self, entry: PreparedStatement) -> None:
+        """Remember a statement; one that was not used for the longest time may go for it."""
+        entries = self.entries
+        entries.pop(entry.origin_id, None)
+        entries[entry.origin_id] = entry
+        while len(entries) > self.limit:
+            oldest = next(iter(entries.values()))
+            del entries[oldest.origin_id]
+            if oldest.used:
+                oldest.used = False
+                entries[oldest.origin_id] = oldest

@@ -1,0 +1,212 @@
+"""Taking answers and settling requests, on any path but the fast one.
+
+The fast path (session) settles what was answered well and needs no reaction. Here are the errors, the answers that
+change what the proxy knows (PREPARE, USE, schema changes, OPTIONS), requests that expire, and clusters that are lost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zdm.core.aggregation import choose, is_unprepared
+from zdm.core.answers import overloaded, possibly_applied
+from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.commands import RefreshSchema
+from zdm.core.connector import ClusterConnector
+from zdm.core.dispatch import Dispatch
+from zdm.core.keyspace import Keyspace
+from zdm.core.mending import Mending
+from zdm.core.pending import PendingRequest
+from zdm.core.plans import Reaction
+from zdm.core.preparation import learn
+from zdm.core.rewriting import id_spans
+from zdm.core.state import Phase, SessionState
+from zdm.protocol.envelope import body_start
+from zdm.protocol.errors import Error, Unprepared, decode_error
+from zdm.protocol.exceptions import RemoteProtocolError
+from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_body, with_stream
+from zdm.protocol.opcodes import ERROR, RESULT, SUPPORTED
+from zdm.protocol.responses import Supported
+from zdm.core.answers import unknown_statement
+
+MAX_OWED: Final = 256
+"""Answers that a connection may owe by timeout before it is given up: about what a stalled host leaves in one timeout."""
+
+
+class Settling:
+    """Settles one session's requests."""
+
+    __slots__ = ("_dispatch", "_keyspace", "_state", "mending")
+
+    def __init__(self, state: SessionState, dispatch: Dispatch, keyspace: Keyspace) -> None:
+        self._state: Final = state
+        self._dispatch: Final = dispatch
+        self._keyspace: Final = keyspace
+        self.mending: Final = Mending(state, dispatch, self.take)
+
+    def answered(self, request: PendingRequest, side: Side, frame: bytes) -> None:
+        """A cluster's answer, under whatever id it travelled. Raises RemoteProtocolError where it can't be read."""
+        if is_unprepared(frame) and self.mending.start(request, side, frame):
+            return
+        self.take(request, side, frame)
+
+    def take(self, request: PendingRequest, side: Side, frame: bytes) -> None:
+        """Keep an answer, and settle the request where it was the last."""
+        frame = with_stream(frame, request.stream)
+        if frame[4] == ERROR:
+            request.failed |= side
+        if side is Side.ORIGIN:
+            request.origin = frame
+        else:
+            request.target = frame
+        request.awaits &= ~side
+        if not request.awaits:
+            self.settle(request)
+
+    def settle(self, request: PendingRequest) -> None:
+        """Every awaited answer is there: give the client its own."""
+        del self._state.pending[request.stream]
+        answer = choose(request)
+        if request.failed:
+            self._count_failure(request)
+            if is_unprepared(answer):
+                answer = self._under_client_id(request, answer)
+        answer = self._react(request, answer)
+        self._count(request)
+        self._state.outbox.append(answer)
+
+    def expire(self, now: float) -> None:
+        """Give up every request whose time is over."""
+        for request in self._expired(now):
+            self._state.shared.meter.timed_out += 1
+            if request.held:
+                self._dispatch.let_go(request)
+                self._state.answer_error(request.stream, overloaded("the cluster connection was not ready in time"))
+                continue
+            self._give_up(request)
+            if self._state.snapshot.settings.answer_timeouts:
+                reason = f"no answer from {_names(request.awaits)} within {request.plan.timeout:g} s"
+                self._state.answer_error(request.stream, self._possibly_applied(request, reason))
+            self._keyspace.unknown(request)
+
+    def next_deadline(self) -> float | None:
+        """When the next request expires; nothing while none is in flight."""
+        deadline: float | None = None
+        timeout = self._state.snapshot.settings.request_timeout
+        for request in self._state.pending.values():
+            expires = self._deadline(request)
+            deadline = expires if deadline is None else min(deadline, expires)
+            if request.plan.timeout == timeout and not self._state.held_bytes:
+                break  # requests of the usual timeout expire in the order they came
+        return deadline
+
+    def stalled(self, connector: ClusterConnector) -> bool:
+        """The connection owes more late answers than it may."""
+        return connector.owed > MAX_OWED
+
+    def lost(self, side: Side) -> None:
+        """The connection to a cluster ended: no answer will come from it any more."""
+        for request in list(self._state.pending.values()):
+            if not request.awaits & side:
+                continue
+            mending = self.mending.is_mending(request, side)
+            self.mending.forget(request)
+            reason = f"the connection to {side.name} was lost while the request was under way"
+            if mending and not request.plan.awaits & ~side:
+                error: Error = overloaded(reason)  # it was executed nowhere
+            else:
+                error = self._possibly_applied(request, reason)
+            version = self._state.version
+            frame = encode_frame(version | RESPONSE_BIT, request.stream, ERROR, error.encode(version))
+            self.take(request, side, frame)
+
+    def cancel(self) -> None:
+        """The client is gone: nobody waits for anything any more."""
+        for request in self._state.pending.values():
+            if request.plan.meter is not None and not request.held:
+                request.plan.meter.inflight -= 1
+        self._state.pending.clear()
+
+    def _expired(self, now: float) -> list[PendingRequest]:
+        timeout = self._state.snapshot.settings.request_timeout
+        found: list[PendingRequest] = []
+        for request in self._state.pending.values():
+            if self._deadline(request) <= now:
+                found.append(request)
+            elif request.plan.timeout == timeout and not self._state.held_bytes:
+                break
+        return found
+
+    def _deadline(self, request: PendingRequest) -> float:
+        """When the request expires; a held one sooner, because it may be sent elsewhere meanwhile."""
+        if request.held:
+            return request.started + min(request.plan.timeout, self._state.snapshot.settings.attach_hold)
+        return request.started + request.plan.timeout
+
+    def _give_up(self, request: PendingRequest) -> None:
+        del self._state.pending[request.stream]
+        for side in CLUSTERS:
+            if request.awaits & side and not self.mending.is_mending(request, side):
+                self._state.connector(side).owe(request)
+        self.mending.forget(request)
+        self._count(request)
+
+    def _possibly_applied(self, request: PendingRequest, reason: str) -> Error:
+        return possibly_applied(request, self._state.version, self._state.shared.prepared, reason)
+
+    def _count(self, request: PendingRequest) -> None:
+        meter = request.plan.meter
+        if meter is not None:
+            meter.inflight -= 1
+            meter.duration.observe(self._state.now - request.started)
+
+    def _count_failure(self, request: PendingRequest) -> None:
+        meter = self._state.shared.meter
+        if request.plan.meter is None:
+            return
+        if request.plan.awaits != BOTH:
+            if request.plan.awaits == ORIGIN_BIT:
+                meter.failed_reads_origin += 1
+            else:
+                meter.failed_reads_target += 1
+        elif request.failed == BOTH:
+            meter.failed_writes_both += 1
+        elif request.failed == TARGET_BIT:
+            meter.failed_writes_target += 1
+        else:
+            meter.failed_writes_origin += 1
+
+    def _under_client_id(self, request: PendingRequest, frame: bytes) -> bytes:
+        """The cluster's UNPREPARED under the id by which the client knows the statement (section 6.3)."""
+        start = body_start(frame, HEADER_LENGTH, frame[1], True)
+        error = decode_error(self._state.version, frame, start)
+        if not isinstance(error, Unprepared):
+            return frame
+        known = self._state.shared.prepared.entries
+        for _, prepared_id in id_spans(request.frame()):
+            entry = known.get(prepared_id)
+            if prepared_id == error.prepared_id or (entry is not None and entry.target_id == error.prepared_id):
+                body = unknown_statement(prepared_id).encode(self._state.version)
+                return with_body(frame, frame[HEADER_LENGTH:start] + body)
+        return frame
+
+    def _react(self, request: PendingRequest, answer: bytes) -> bytes:
+        reaction = request.plan.reaction
+        if reaction is Reaction.NONE or self._state.phase is Phase.CLOSED:
+            return answer
+        if reaction is Reaction.KEYSPACE:
+            self._keyspace.answered(request, answer)
+        elif request.failed:
+            return answer
+        elif reaction is Reaction.PREPARED:
+            return learn(self._state, request)
+        elif reaction is Reaction.SCHEMA:
+            self._state.commands.append(RefreshSchema())
+        elif answer[4] == SUPPORTED:
+            body = Supported(self._state.snapshot.supported).encode(self._state.version)
+            return with_body(answer, body)
+        return answer
+
+
+def _names(sides: int) -> str:
+    return " and ".join(side.name for side in CLUSTERS if sides & side)

@@ -1,0 +1,149 @@
+"""The handshake that the proxy holds with one cluster on the client's behalf.
+
+Used twice: on the secondary connection once the auth-primary has let the client in (section 3.4), there starting from
+the STARTUP answer that is already known; and on a connection opened later, there from STARTUP on and with the session's
+keyspace replayed at the end. One frame at a time, so the stream id does not matter here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from zdm.core.clusters import Side
+from zdm.core.credentials import DSE_AUTHENTICATOR, PLAIN, PLAIN_START, Credentials
+from zdm.protocol.envelope import body_start
+from zdm.protocol.errors import ErrorCode, decode_error
+from zdm.protocol.exceptions import RemoteProtocolError
+from zdm.protocol.frames import HEADER_LENGTH
+from zdm.protocol.opcodes import (
+    AUTH_CHALLENGE,
+    AUTH_RESPONSE,
+    AUTH_SUCCESS,
+    AUTHENTICATE,
+    ERROR,
+    QUERY,
+    READY,
+    RESULT,
+    STARTUP,
+    opcode_name,
+)
+from zdm.protocol.primitives import Reader, encode_bytes, encode_long_string, encode_short
+
+_MAX_STEPS: Final = 6
+
+
+class HandshakeFailed(Exception):
+    """The cluster did not let us in. `code` is that of its ERROR, 0 where it said something else; `frame` its answer."""
+
+    def __init__(self, reason: str, code: int = 0, frame: bytes = b"") -> None:
+        Exception.__init__(self, reason)
+        self.reason = reason
+        self.code = code
+        self.frame = frame
+
+
+class HandshakeState(Enum):
+    """What was sent last."""
+
+    STARTUP = 0
+    PLAIN = 1
+    CREDENTIALS = 2
+    KEYSPACE = 3
+    DONE = 4
+
+
+Request = tuple[int, bytes]
+"""Opcode and body of the next frame to send."""
+
+
+class SideHandshake:
+    """One cluster's handshake. `answered` is given each answer frame, and says what to send next, or that all is done."""
+
+    __slots__ = ("_credentials", "_keyspace", "_side", "_steps", "state")
+
+    def __init__(self, side: Side, credentials: Credentials | None, keyspace: str | None = None) -> None:
+        self._side: Final = side
+        self._credentials: Final = credentials
+        self._keyspace: Final = keyspace
+        self._steps = 0
+        self.state = HandshakeState.STARTUP
+
+    def start(self, startup_body: bytes) -> Request:
+        """The first frame of a new connection: the client's own STARTUP."""
+        return STARTUP, startup_body
+
+    def answered(self, frame: bytes) -> Request | None:
+        """What to send next; nothing when the connection is ready. Raises HandshakeFailed."""
+        self._steps += 1
+        opcode = frame[4]
+        step = _STEPS.get((self.state, opcode))
+        if step is None or self._steps > _MAX_STEPS:
+            raise self._failure(frame)
+        try:
+            return step(self, frame)
+        except RemoteProtocolError as fault:
+            raise HandshakeFailed(f"{self._side.name} answered badly: {fault.message}", 0, frame) from None
+
+    def _authenticate(self, frame: bytes) -> Request:
+        if self._credentials is None:
+            raise HandshakeFailed(
+                f"secondary cluster ({self._side.name}) requested authentication but primary did not, "
+                "can not proceed with secondary handshake"
+            )
+        authenticator = Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], True)).string()
+        if authenticator == DSE_AUTHENTICATOR:
+            self.state = HandshakeState.PLAIN
+            return AUTH_RESPONSE, encode_bytes(PLAIN)
+        self.state = HandshakeState.CREDENTIALS
+        return AUTH_RESPONSE, encode_bytes(self._credentials.token())
+
+    def _challenged(self, frame: bytes) -> Request:
+        challenge = Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], True)).bytes()
+        if challenge != PLAIN_START or self._credentials is None:
+            raise self._failure(frame)
+        self.state = HandshakeState.CREDENTIALS
+        return AUTH_RESPONSE, encode_bytes(self._credentials.token())
+
+    def _let_in(self, _: bytes) -> Request | None:
+        if self._keyspace is None:
+            return self._finished(_)
+        self.state = HandshakeState.KEYSPACE
+        return use_keyspace(self._keyspace)
+
+    def _finished(self, _: bytes) -> None:
+        self.state = HandshakeState.DONE
+
+    def _failure(self, frame: bytes) -> HandshakeFailed:
+        opcode = frame[4]
+        if opcode != ERROR:
+            return HandshakeFailed(f"unexpected {opcode_name(opcode)} from {self._side.name}", 0, frame)
+        try:
+            error = decode_error(frame[0] & 0x7F, frame, body_start(frame, HEADER_LENGTH, frame[1], True))
+        except RemoteProtocolError as fault:
+            return HandshakeFailed(f"an ERROR from {self._side.name} that cannot be read: {fault.message}", 0, frame)
+        return HandshakeFailed(error.message, error.code, frame)
+
+
+_STEPS: Final[dict[tuple[HandshakeState, int], Callable[[SideHandshake, bytes], Request | None]]] = {
+    (HandshakeState.STARTUP, READY): SideHandshake._let_in,
+    (HandshakeState.STARTUP, AUTHENTICATE): SideHandshake._authenticate,
+    (HandshakeState.PLAIN, AUTH_CHALLENGE): SideHandshake._challenged,
+    (HandshakeState.PLAIN, AUTH_SUCCESS): SideHandshake._let_in,
+    (HandshakeState.CREDENTIALS, AUTH_SUCCESS): SideHandshake._let_in,
+    (HandshakeState.KEYSPACE, RESULT): SideHandshake._finished,
+    # The keyspace may be missing there: then that is the error of the requests that need it, not of the session.
+    (HandshakeState.KEYSPACE, ERROR): SideHandshake._finished,
+}
+
+
+def use_keyspace(keyspace: str) -> Request:
+    """A QUERY that makes `keyspace` the connection's own (v4 section 4.1.4, consistency ONE, no flags)."""
+    name = keyspace.replace('"', '""')
+    return QUERY, encode_long_string(f'USE "{name}"') + encode_short(1) + b"\0"
+
+
+def is_refusal(failure: HandshakeFailed) -> bool:
+    """The cluster refused the credentials."""
+    return failure.code == ErrorCode.AUTHENTICATION_ERROR

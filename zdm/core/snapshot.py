@@ -1,0 +1,112 @@
+"""What all sessions of a worker share.
+
+`Settings` is the part of the configuration that sessions decide by. A `Snapshot` is one generation of what can change
+while the proxy runs (what the control connections found); sessions keep the one they have until they are given a newer
+one. `Shared` is the worker's own: the prepared statements and the counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from zdm.core.clusters import Side
+from zdm.core.plans import Plans
+from zdm.core.prepared import PreparedCache
+from zdm.protocol.frames import DEFAULT_MAX_BYTES, SUPPORTED_VERSIONS
+
+if TYPE_CHECKING:
+    from zdm.core.credentials import Credentials
+    from zdm.core.intercept import SystemTables
+    from zdm.core.topology import Endpoint
+    from zdm.metrics import Meter
+
+MAX_STREAMS: Final = 2048
+"""Requests in flight for each cluster connection at most; larger settings have no effect (section 5.2)."""
+
+HIGHEST_STREAM: Final = 32767
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times are seconds, sizes bytes. `max_streams_set`: the operator gave a limit, so ids stay below it too."""
+
+    primary: Side = Side.ORIGIN
+    system_queries: Side = Side.ORIGIN
+    request_timeout: float = 10.0
+    schema_timeout: float = 60.0
+    answer_timeouts: bool = False
+    max_streams: int = MAX_STREAMS
+    max_streams_set: bool = False
+    forward_client_credentials_to_origin: bool = False
+    reattach_target: bool = True
+    mend_unprepared: bool = True
+    max_frame_bytes: int = DEFAULT_MAX_BYTES
+    heartbeat_interval: float = 30.0
+    held_bytes: int = 16 * 1024 * 1024
+    attach_hold: float = 2.0
+    versions: frozenset[int] = frozenset(SUPPORTED_VERSIONS)
+    """Protocol versions that clients may use."""
+
+    @property
+    def stream_limit(self) -> int:
+        """Requests in flight for each cluster connection."""
+        return max(1, min(self.max_streams, MAX_STREAMS))
+
+    @property
+    def top_stream(self) -> int:
+        """The highest stream id that may be used on a cluster connection."""
+        return self.stream_limit - 1 if self.max_streams_set else HIGHEST_STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What the control connection of a cluster found, and the configured credentials.
+
+    `endpoints` are dialled in turn. `known` are those of all hosts that are still part of the cluster; empty where
+    hosts are not assigned, so that nothing follows from a host's absence.
+    """
+
+    auth_required: bool = True
+    version: int = 4
+    credentials: Credentials | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    known: frozenset[Endpoint] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation. `supported` is what clients are told in SUPPORTED; `system_tables` what they are shown."""
+
+    generation: int
+    settings: Settings
+    origin: ClusterFacts
+    target: ClusterFacts
+    supported: dict[str, list[str]] = field(default_factory=dict)
+    system_tables: SystemTables | None = None
+
+    def facts(self, side: Side) -> ClusterFacts:
+        """What is known of the cluster."""
+        return self.origin if side is Side.ORIGIN else self.target
+
+
+class Shared:
+    """What the sessions of one worker have in common. `plans` are those of the snapshot's settings."""
+
+    __slots__ = ("meter", "plans", "prepared", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, meter: Meter, prepared: PreparedCache) -> None:
+        self.meter: Final = meter
+        self.prepared: Final = prepared
+        self.snapshot = snapshot
+        self.plans = _plans(snapshot.settings, meter)
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """A new generation, for sessions to come; those that live are told one by one."""
+        if snapshot.settings != self.snapshot.settings:
+            self.plans = _plans(snapshot.settings, self.meter)
+        self.snapshot = snapshot
+
+
+def _plans(settings: Settings, meter: Meter) -> Plans:
+    return Plans(settings.primary, settings.system_queries, settings.request_timeout, settings.schema_timeout, meter)

@@ -1,0 +1,103 @@
+"""What a session knows, and the few things every part of it does with that.
+
+`SessionState` has no rules of its own. The parts that have them (handshake, dispatch, settling, mending) each hold the
+state and each other's narrow front; `session` puts them together.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from zdm.core.clusters import Side
+from zdm.core.commands import Close, Command, Note
+from zdm.core.connector import ClusterConnector
+from zdm.core.credentials import Credentials
+from zdm.core.pending import PendingRequest
+from zdm.core.snapshot import Shared, Snapshot
+from zdm.protocol.errors import Error
+from zdm.protocol.frames import RESPONSE_BIT, encode_frame
+from zdm.protocol.opcodes import ERROR
+
+SHUTTING_DOWN = "Shutting down, please retry on next host."
+"""Also what the reference says where stream ids ran out (section 5.3)."""
+
+
+class Phase(Enum):
+    """Where a session is in its life."""
+
+    HANDSHAKE = 0
+    READY = 1
+    REFUSED = 2
+    """A cluster refused the client's credentials; every request gets that error."""
+    DRAINING = 3
+    CLOSED = 4
+
+
+class SessionState:
+    """Everything known of one client connection."""
+
+    __slots__ = (
+        "client_name",
+        "commands",
+        "credentials",
+        "held_bytes",
+        "keyspace",
+        "local_address",
+        "now",
+        "origin",
+        "outbox",
+        "pending",
+        "phase",
+        "shared",
+        "snapshot",
+        "sooner",
+        "startup_body",
+        "target",
+        "version",
+    )
+
+    def __init__(self, shared: Shared, now: float, local_address: str, client_name: str) -> None:
+        self.shared = shared
+        self.snapshot: Snapshot = shared.snapshot
+        self.now = now
+        self.local_address = local_address
+        self.client_name = client_name
+        self.version = 0
+        self.phase = Phase.HANDSHAKE
+        self.keyspace: str | None = None
+        self.startup_body = b""
+        self.credentials: dict[Side, Credentials] = {}
+        self.pending: dict[int, PendingRequest] = {}
+        self.held_bytes = 0
+        self.sooner = False
+        """Something began that expires before what the shell's timer was set for."""
+        self.outbox: list[bytes] = []
+        self.commands: list[Command] = []
+        self.origin = ClusterConnector(Side.ORIGIN, now)
+        self.target = ClusterConnector(Side.TARGET, now)
+
+    def connector(self, side: Side) -> ClusterConnector:
+        """The connector of a cluster."""
+        return self.origin if side == Side.ORIGIN else self.target
+
+    def answer(self, stream: int, opcode: int, body: bytes, flags: int = 0) -> None:
+        """Send the client an answer made by the proxy."""
+        self.outbox.append(encode_frame(self.version | RESPONSE_BIT, stream, opcode, body, flags))
+
+    def answer_error(self, stream: int, error: Error) -> None:
+        """Send the client an ERROR made by the proxy."""
+        self.answer(stream, ERROR, error.encode(self.version))
+
+    def request(self, side: Side, stream: int, opcode: int, body: bytes) -> None:
+        """Send a cluster a request made by the proxy."""
+        self.connector(side).outbox.append(encode_frame(self.version, stream, opcode, body))
+
+    def note(self, level: str, text: str) -> None:
+        """Tell the operator."""
+        self.commands.append(Note(level, text))
+
+    def close(self, reason: str) -> None:
+        """End the session: the client's connection closes when what it is owed is written."""
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
+            self.commands.append(Close(Side.CLIENT, reason))

@@ -1,0 +1,133 @@
+"""Connections to a cluster's hosts: the Twisted half of a session's cluster side, and how one is opened.
+
+A session never knows which host it has. `Dialer` takes the hosts in turn; where one does not answer it goes on to the
+next within the cluster's connection timeout (FIX-27), and over all of them again with growing pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionDone, DNSLookupError
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from zdm.core.clusters import Side
+from zdm.core.topology import Endpoint
+
+if TYPE_CHECKING:
+    from zdm.net.client import ClientConnection
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+_SHORTEST_ATTEMPT: Final = 0.5
+
+EndpointFactory = Callable[[str, int, float], IStreamClientEndpoint]
+"""Makes the endpoint for a host, a port and a timeout in seconds."""
+
+
+class NoHostAnswered(Exception):
+    """No host of the cluster could be connected to within the connection timeout."""
+
+
+class ClusterConnection(Protocol):
+    """One connection of a client to one host. `client` is None once the session has let go of it."""
+
+    def __init__(self, client: ClientConnection, side: Side) -> None:
+        self.client: ClientConnection | None = client
+        self.side: Final = side
+        self.endpoint: Endpoint | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Three steps: feed the session, run its commands, flush."""
+        client = self.client
+        if client is not None:
+            client.cluster_received(self.side, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the session, unless it was the session that let go."""
+        client, self.client = self.client, None
+        if client is not None:
+            client.cluster_disconnected(self.side, described(reason))
+
+    def let_go(self) -> None:
+        """Close: the session takes nothing from it any more."""
+        self.client = None
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+class ClusterFactory(Factory):
+    """Gives the endpoint the one connection it is to attach."""
+
+    noisy = False
+
+    def __init__(self, connection: ClusterConnection) -> None:
+        self._connection: Final = connection
+
+    def buildProtocol(self, addr: IAddress | None) -> ClusterConnection:
+        return self._connection
+
+
+class Dialer:
+    """Opens connections to one cluster."""
+
+    def __init__(self, endpoint_factory: EndpointFactory, clock: IReactorTime, timeout: float) -> None:
+        """`timeout` is what opening one connection may take in all, in seconds."""
+        self._endpoint_factory: Final = endpoint_factory
+        self._clock: Final = clock
+        self._timeout: Final = timeout
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._turn = 0
+
+    def replace(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """The hosts to use from now on; the turn goes on where it was."""
+        self._endpoints = endpoints
+
+    def dial(self, connection: ClusterConnection) -> Deferred[None]:
+        """Connect; fails with NoHostAnswered. May be cancelled."""
+        return Deferred.fromCoroutine(self._dial(connection))
+
+    async def _dial(self, connection: ClusterConnection) -> None:
+        give_up = self._clock.seconds() + self._timeout
+        pause = _FIRST_PAUSE
+        self._turn += 1  # the first connection gets the second host, as in the reference (section 7.5)
+        while True:
+            reason = await self._try_each(connection, give_up)
+            if not reason:
+                return
+            left = give_up - self._clock.seconds()
+            if left <= pause:
+                raise NoHostAnswered(reason)
+            await deferLater(self._clock, pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _try_each(self, connection: ClusterConnection, give_up: float) -> str:
+        """Try every host once, in turn; why none answered, or nothing where one did."""
+        endpoints, start = self._endpoints, self._turn
+        reasons: list[str] = []
+        for step in range(len(endpoints)):
+            endpoint = endpoints[(start + step) % len(endpoints)]
+            left = give_up - self._clock.seconds()
+            share = max(left / (len(endpoints) - step), min(left, _SHORTEST_ATTEMPT))
+            if share <= 0:
+                break
+            try:
+                await self._endpoint_factory(endpoint.address, endpoint.port, share).connect(ClusterFactory(connection))
+            except (ConnectError, DNSLookupError) as failed:
+                reasons.append(f"{endpoint}: {failed}")
+                continue
+            connection.endpoint = endpoint
+            return ""
+        return "; ".join(reasons) or "no host is known"
+
+
+def described(reason: Failure) -> str:
+    """Why a connection ended, in few words."""
+    if reason.check(ConnectionDone, CancelledError):
+        return "closed by the other end"
+    return reason.getErrorMessage()

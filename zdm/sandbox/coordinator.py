@@ -1,0 +1,254 @@
+"""What a node does with a request of a connection that is ready: QUERY, PREPARE, EXECUTE and BATCH into an answer.
+
+One `Coordinator` belongs to one connection, because USE and the tracing flag do; everything else it knows is the
+cluster's. Failures leave as exceptions, for the connection to answer them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from zdm.protocol.consistency import Consistency
+from zdm.protocol.errors import Unprepared
+from zdm.protocol.metadata import ColumnSpec, RowsMetadata
+from zdm.protocol.query_parameters import QueryParameters
+from zdm.protocol.requests import Batch, BatchChild, Execute, Prepare, Query
+from zdm.protocol.responses import Prepared, Rows, SchemaChange, SetKeyspace, Void
+from zdm.sandbox import replicas, schema_change, system_tables, tracing
+from zdm.sandbox.binding import arrange, bind_metadata, marker_columns
+from zdm.sandbox.describe import describe_schema
+from zdm.sandbox.execute_read import metadata, select_rows
+from zdm.sandbox.execute_write import Write, apply_writes, make_write
+from zdm.sandbox.failures import Failure, invalid, unauthorized
+from zdm.sandbox.functions import call_in_value
+from zdm.sandbox.grammar import parse
+from zdm.sandbox.schema import Table
+from zdm.sandbox.selection import outputs
+from zdm.sandbox.statements import (
+    BatchText,
+    Delete,
+    Describe,
+    Insert,
+    Modification,
+    Select,
+    Statement,
+    Truncate,
+    Unsupported,
+    Update,
+    Use,
+)
+from zdm.sandbox.terms import Bindings
+from zdm.sandbox.type_names import resolver
+
+if TYPE_CHECKING:
+    from zdm.sandbox.clusters import SandboxCluster
+    from zdm.sandbox.node import Node
+
+Answer = Void | Rows | SetKeyspace | SchemaChange | Prepared
+_LOGGED: Final = 0
+_COUNTER: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStatement:
+    """What a cluster keeps of a PREPARE. `keyspace` is the connection's at that time, and holds at each execution."""
+
+    id: bytes
+    text: str
+    keyspace: str | None
+    statement: Statement
+    columns: list[ColumnSpec]
+
+
+class Coordinator:
+    """Executes one connection's requests; `keyspace` is what USE has set."""
+
+    def __init__(self, cluster: SandboxCluster, node: Node) -> None:
+        self.cluster = cluster
+        self.node = node
+        self.keyspace: str | None = None
+
+    def query(self, request: Query) -> Answer:
+        statement, markers = parse(request.text)
+        parameters = request.parameters
+        values = list(parameters.values or ())
+        if parameters.names is not None or len(values) != markers:
+            found = marker_columns(statement, self.cluster.schema, self.keyspace, self._resolver(self.keyspace))
+            columns = [found[index] for index in sorted(found)]
+            if len(columns) != len(values):
+                raise invalid("Invalid amount of bind variables")
+            values = arrange(values, parameters.names, columns)
+        return self._execute(statement, values, parameters, self.keyspace)
+
+    def prepare(self, request: Prepare) -> Prepared:
+        """Keeps the statement under the MD5 of keyspace and text, as Cassandra does; a salt makes another id of it."""
+        schema = self.cluster.schema
+        statement, markers = parse(request.text)
+        keyspace = request.keyspace or self.keyspace
+        resolve = self._resolver(keyspace)
+        bind = bind_metadata(statement, markers, schema, keyspace, resolve)
+        result = RowsMetadata([], 0)
+        if isinstance(statement, Select):
+            result = metadata(outputs(schema.table(statement.table, keyspace), statement, resolve))
+        elif isinstance(statement, Insert | Update | Delete):
+            self._check_writable(schema.table(statement.table, keyspace))
+        own = None if _is_qualified(statement) else keyspace
+        digest = hashlib.md5(self.cluster.prepared_salt + (own or "").encode() + request.text.encode()).digest()
+        self.cluster.prepared[digest] = PreparedStatement(digest, request.text, keyspace, statement, bind.columns)
+        return Prepared(digest, bind, result)
+
+    def execute(self, request: Execute) -> Answer:
+        prepared = self._prepared(request.prepared_id)
+        values = arrange(request.parameters.values or (), request.parameters.names, prepared.columns)
+        answer = self._execute(prepared.statement, values, request.parameters, prepared.keyspace)
+        if isinstance(answer, Rows) and request.parameters.skip_metadata and isinstance(prepared.statement, Select):
+            return Rows(replace(answer.metadata, columns=None), answer.rows)
+        return answer
+
+    def _prepared(self, prepared_id: bytes) -> PreparedStatement:
+        found = self.cluster.prepared.get(prepared_id)
+        if found is None:
+            message = (
+                f"Prepared query with ID {prepared_id.hex()} not found (either the query was not prepared on this host "
+                "(maybe the host has been restarted?) or you have prepared too many queries and it has been evicted "
+                "from the internal cache)"
+            )
+            raise Failure(Unprepared(message, prepared_id))
+        return found
+
+    def batch(self, request: Batch) -> Answer:
+        """All children are checked before the first is applied."""
+        children = [self._child(child) for child in request.children]
+        timestamp = self.cluster.timestamp() if request.timestamp is None else request.timestamp
+        return self._batch(request.kind, children, timestamp, request.consistency, request.serial_consistency)
+
+    def _child(self, child: BatchChild) -> tuple[Modification, Sequence[object], str | None]:
+        keyspace = self.keyspace
+        if isinstance(child.statement, bytes):
+            prepared = self._prepared(child.statement)
+            statement, columns, keyspace = prepared.statement, prepared.columns, prepared.keyspace
+        else:
+            statement, markers = parse(child.statement)
+            found = marker_columns(statement, self.cluster.schema, keyspace, self._resolver(keyspace)) if markers else {}
+            columns = [found[index] for index in sorted(found)]
+        if not isinstance(statement, Insert | Update | Delete):
+            raise invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
+        return statement, arrange(child.values, child.names, columns), keyspace
+
+    def _batch(
+        self,
+        kind: int,
+        children: Sequence[tuple[Modification, Sequence[object], str | None]],
+        timestamp: int,
+        consistency: int,
+        serial: int | None,
+    ) -> Answer:
+        writes = []
+        for statement, values, keyspace in children:
+            table = self.cluster.schema.table(statement.table, keyspace)
+            _check_batch_kind(kind, table)
+            self._check_writable(table)
+            writes.append(make_write(table, statement, self._bindings(values), timestamp, is_batch=True))
+        if kind == _COUNTER and any(write.is_conditional for write in writes):
+            raise invalid("Cannot include conditional statements in a counter batch")
+        self._check_replicas(writes, consistency, serial)
+        return apply_writes(writes, self.cluster.clock(), is_batch=True) or Void()
+
+    def _execute(
+        self, statement: Statement, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+    ) -> Answer:
+        cluster = self.cluster
+        if isinstance(statement, Select):
+            return self._select(statement, values, parameters, keyspace)
+        if isinstance(statement, Insert | Update | Delete):
+            table = cluster.schema.table(statement.table, keyspace)
+            self._check_writable(table)
+            timestamp = cluster.timestamp() if parameters.timestamp is None else parameters.timestamp
+            write = make_write(table, statement, self._bindings(values), timestamp)
+            self._check_replicas([write], parameters.consistency, parameters.serial_consistency)
+            return apply_writes([write], cluster.clock()) or Void()
+        if isinstance(statement, BatchText):
+            return self._batch_text(statement, values, parameters, keyspace)
+        if isinstance(statement, Use):
+            if statement.keyspace not in cluster.schema.keyspaces:
+                raise invalid(f"Keyspace '{statement.keyspace}' does not exist")
+            self.keyspace = statement.keyspace
+            return SetKeyspace(statement.keyspace)
+        if isinstance(statement, Truncate):
+            table = cluster.schema.table(statement.table, keyspace)
+            self._check_writable(table)
+            table.store.clear()
+            return Void()
+        if isinstance(statement, Describe):
+            return describe_schema(cluster.schema, statement, keyspace, cluster.name)
+        if isinstance(statement, Unsupported):
+            raise schema_change.refusal(statement, cluster.credentials is not None)
+        return cluster.change_schema(statement, keyspace)
+
+    def _batch_text(
+        self, statement: BatchText, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+    ) -> Answer:
+        if statement.timestamp is not None and any(child.timestamp is not None for child in statement.children):
+            raise invalid("Timestamp must be set either on BATCH or individual statements")
+        children: list[tuple[Modification, Sequence[object], str | None]] = []
+        for child in statement.children:
+            stamped = child if child.timestamp is not None else replace(child, timestamp=statement.timestamp)
+            children.append((stamped, values, keyspace))
+        timestamp = self.cluster.timestamp() if parameters.timestamp is None else parameters.timestamp
+        return self._batch(statement.kind, children, timestamp, parameters.consistency, parameters.serial_consistency)
+
+    def _select(
+        self, statement: Select, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+    ) -> Rows:
+        table = self.cluster.schema.table(statement.table, keyspace)
+        owner = self.cluster.schema.keyspaces[table.keyspace]
+        if owner.is_local:
+            table = system_tables.filled(table, self.cluster, self.node)
+        else:
+            replicas.check_read(self.cluster, owner, parameters.consistency)
+        state = parameters.paging_state
+        resolve = self._resolver(table.keyspace)
+        return select_rows(table, statement, self._bindings(values), parameters.page_size, state, resolve)
+
+    def _bindings(self, values: Sequence[object]) -> Bindings:
+        return Bindings(values, self.cluster.clock(), call_in_value)  # type: ignore[arg-type]  # Value is checked where used
+
+    def _resolver(self, keyspace: str | None):  # type: ignore[no-untyped-def]
+        return resolver(self.cluster.schema, keyspace)
+
+    def _check_writable(self, table: Table) -> None:
+        if self.cluster.schema.keyspaces[table.keyspace].is_local:
+            raise unauthorized(f"{table.keyspace} keyspace is not user-modifiable.")
+
+    def _check_replicas(self, writes: Sequence[Write], consistency: int, serial: int | None) -> None:
+        for write in writes:
+            owner = self.cluster.schema.keyspaces[write.table.keyspace]
+            if write.table.is_counter and consistency == Consistency.ANY:
+                raise invalid(f"Consistency level ANY is not yet supported for counter table {write.table.name}")
+            replicas.check_write(self.cluster, owner, consistency, write, serial)
+
+    def trace(self, request_text: str) -> UUID:
+        """Writes a finished session of this text into system_traces and returns its id."""
+        return tracing.record(self.cluster, self.node, request_text)
+
+
+def _is_qualified(statement: Statement) -> bool:
+    """Whether all its tables are written with their keyspace, so that the connection's one does not matter."""
+    if isinstance(statement, BatchText):
+        return all(_is_qualified(child) for child in statement.children)
+    if isinstance(statement, Select | Insert | Update | Delete | Truncate):
+        return statement.table.keyspace is not None
+    return True
+
+
+def _check_batch_kind(kind: int, table: Table) -> None:
+    if table.is_counter and kind == _LOGGED:
+        raise invalid("Cannot include a counter statement in a logged batch")
+    if table.is_counter and kind != _COUNTER:
+        raise invalid("Counter and non-counter mutations cannot exist in the same batch")
+    if not table.is_counter and kind == _COUNTER:
+        raise invalid("Cannot include non-counter statement in a counter batch")

@@ -1,0 +1,199 @@
+"""The running program: from the first log line of the proxy to the last (sections 9.2 and 9.3).
+
+Start-up is tried for ever, because a proxy often starts before its clusters do; HTTP answers all the while. SIGINT and
+SIGTERM end it: no new clients, requests in flight answered within `proxy_drain_timeout_ms`, then everything closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import signal
+import time
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from zdm.config import Config
+from zdm.log import Log
+from zdm.net.endpoints import ClientEndpoint, install_reactor
+
+_FIRST_RETRY: Final = 0.1
+_LONGEST_RETRY: Final = 10.0
+_FILES_PER_CLIENT: Final = 3
+_OTHER_FILES: Final = 64
+
+
+class ProxyService:
+    """Supervisor, worker and HTTP server of one process."""
+
+    def __init__(self, config: Config, log: Log, reactor: Any) -> None:
+        from zdm.admin.app import AdminApp
+        from zdm.admin.server import AdminServer
+        from zdm.settings import new_meter, proxy_topology
+        from zdm.supervisor import Supervisor
+        from zdm.workers import Worker
+
+        self._config: Final = config
+        self._log: Final = log
+        self._reactor: Final = reactor
+        self._worker: Worker | None = None
+        self._meter: Final = new_meter(config)
+        topology = proxy_topology(config)
+        log.info(
+            f"Parsed Topology Config: index {topology.index} of {', '.join(topology.addresses)}, "
+            f"{topology.num_tokens} tokens each"
+        )
+        self._supervisor: Final = Supervisor(config, topology, _endpoint, reactor, log)
+        self._admin: Final = AdminServer(
+            AdminApp(self, config.metrics_enabled).resource(), config.metrics_address, config.metrics_port, reactor
+        )
+        self._starting: Deferred[None] | None = None
+        self._is_stopping = False
+
+    # What HTTP asks
+
+    def metrics_text(self) -> str | None | Deferred[str | None]:
+        """The proxy's families; nothing before it started and after it stopped."""
+        if self._worker is None:
+            return None
+        from zdm.metrics import render
+
+        prefix = self._config.metrics_prefix
+        return self._worker.scrape().addCallback(lambda meter: render(meter, prefix))
+
+    def health(self) -> Any:
+        """Both clusters; nothing before the proxy started and after it stopped."""
+        return None if self._worker is None else self._supervisor.health()
+
+    # Life
+
+    def start(self) -> None:
+        """Called when the reactor runs."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, self.stop)
+        self._log.info("SIGINT/SIGTERM listener started.")
+        raise_file_limit(self._config, self._log)
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._start_failed)
+
+    def stop(self) -> None:
+        """Begin the end; a second call changes nothing."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        if self._worker is None:
+            self._log.info("Cancellation detected. Aborting proxy startup...")
+        if self._starting is not None:
+            self._starting.cancel()
+        ending = Deferred.fromCoroutine(self._stop())
+        ending.addErrback(lambda failed: self._log.error("The shutdown did not go as planned", failed))
+        ending.addBoth(lambda _: self._reactor.stop())
+
+    async def _start(self) -> None:
+        await self._admin.start()
+        self._log.info("Attempting to start the proxy...")
+        delay = _FIRST_RETRY
+        while not await self._try_to_start(delay):
+            await deferLater(self._reactor, delay)
+            delay = min(_LONGEST_RETRY, delay * 2) * random.uniform(0.9, 1.0)
+
+    async def _try_to_start(self, delay: float) -> bool:
+        from zdm.net.control import ControlError
+
+        try:
+            await self._start_once()
+        except (ControlError, CannotListenError) as failed:
+            self._log.error(f"Couldn't start proxy: {failed}.")
+            self._log.warn(f"Couldn't start proxy, retrying in {delay:.1f}s: {failed}.")
+            return False
+        return True
+
+    async def _start_once(self) -> None:
+        config, log = self._config, self._log
+        snapshot = await self._supervisor.open()
+        worker = self._new_worker(snapshot)
+        await self._supervisor.listen(worker)
+        self._worker = worker
+        log.info(
+            f"Proxy connected and ready to accept queries on {config.proxy_listen_address}:{config.proxy_listen_port}"
+        )
+        log.info("Proxy started. Waiting for SIGINT/SIGTERM to shutdown.")
+
+    def _new_worker(self, snapshot: Any) -> Any:
+        from zdm.core.clusters import Side
+        from zdm.core.prepared import PreparedCache
+        from zdm.workers import Worker
+
+        config = self._config
+        timeouts = {
+            Side.ORIGIN: config.origin_connection_timeout_ms / 1000,
+            Side.TARGET: config.target_connection_timeout_ms / 1000,
+        }
+        return Worker(
+            snapshot,
+            self._meter,
+            PreparedCache(config.prepared_cache_entries),
+            self._reactor,
+            time.perf_counter,
+            _endpoint,
+            timeouts,
+            self._log,
+            self._supervisor.refresh_schema,
+        )
+
+    def _start_failed(self, failed: Failure) -> None:
+        if failed.check(CancelledError):
+            return
+        self._log.error("Starting the proxy failed in a way that trying again does not mend", failed)
+        self.stop()
+
+    async def _stop(self) -> None:
+        log = self._log
+        log.info("Initiating proxy shutdown...")
+        await self._supervisor.stop_listening()
+        worker = self._worker
+        if worker is not None:
+            log.info(f"Draining {worker.clients()} client connections, for at most {self._drain_limit():g} s.")
+            await worker.drain(self._drain_limit())
+        self._worker = None
+        self._supervisor.close()
+        log.info("Proxy shutdown complete.")
+        await self._admin.stop()
+
+    def _drain_limit(self) -> float:
+        return self._config.proxy_drain_timeout_ms / 1000
+
+
+def run(config: Config, log: Log) -> int:
+    """Run the proxy until a signal ends it; the exit code."""
+    install_reactor()
+    from twisted.internet import reactor
+
+    service = ProxyService(config, log, reactor)
+    # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
+    reactor.callLater(0, service.start)  # type: ignore[attr-defined]  # the module stands for the installed reactor
+    reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]  # the same
+    return 0
+
+
+def raise_file_limit(config: Config, log: Log) -> None:
+    """Use as many open files as the system allows; warn where that is too few for the configured clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = config.proxy_max_client_connections * _FILES_PER_CLIENT + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        log.warn(
+            f"At most {hard} files can be open, and proxy_max_client_connections="
+            f"{config.proxy_max_client_connections} may need {needed}: raise the limit of open files, or lower that key."
+        )
+
+
+def _endpoint(host: str, port: int, timeout: float) -> ClientEndpoint:
+    return ClientEndpoint(host, port, timeout)

@@ -1,0 +1,153 @@
+"""The data plane: a worker and its sessions.
+
+A worker is given snapshots of what the supervisor knows and acknowledges each, is given client connections, and is
+asked for its counters. `WorkerRole` is all that the supervisor knows of it, whether the worker lives in the same
+process or in one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+
+from zdm.core.clusters import CLUSTERS, Side
+from zdm.core.commands import Note
+from zdm.core.prepared import PreparedCache
+from zdm.core.session import Session
+from zdm.core.snapshot import Shared, Snapshot
+from zdm.log import Log
+from zdm.metrics import Meter
+from zdm.net.client import ClientConnection
+from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
+
+
+class WorkerRole(Protocol):
+    """What the supervisor asks of a worker."""
+
+    def apply(self, snapshot: Snapshot) -> Deferred[int]:
+        """Take a new generation; fires with its number when every session has it."""
+
+    def client(self, address: IAddress | None) -> IProtocol:
+        """The protocol for a client connection that was accepted for this worker."""
+
+    def clients(self) -> int:
+        """How many client connections it has."""
+
+    def scrape(self) -> Deferred[Meter]:
+        """Its counters now."""
+
+    def drain(self, limit: float) -> Deferred[None]:
+        """End every session as soon as what is in flight is answered, within `limit` seconds in any case."""
+
+
+class Worker:
+    """A worker in this process."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        meter: Meter,
+        prepared: PreparedCache,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        endpoint_factory: EndpointFactory,
+        timeouts: dict[Side, float],
+        log: Log,
+        refresh_schema: Callable[[], None],
+    ) -> None:
+        """`now` is the sessions' clock in seconds, `timeouts` how long opening a connection to a cluster may take."""
+        self.shared: Final = Shared(snapshot, meter, prepared)
+        self.clock: Final = clock
+        self.now: Final = now
+        self.endpoint_factory: Final = endpoint_factory
+        self.log: Final = log
+        self.refresh_schema: Final = refresh_schema
+        self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
+        self._clients: Final[dict[ClientConnection, None]] = {}
+        self._drained: Deferred[None] | None = None
+        self._notes: Final = {"debug": log.debug, "info": log.info, "warn": log.warn, "error": log.error}
+        self._dial_from(snapshot)
+
+    # What the supervisor asks
+
+    def apply(self, snapshot: Snapshot) -> Deferred[int]:
+        """Take a new generation; fires with its number when every session has it."""
+        self.shared.replace(snapshot)
+        self._dial_from(snapshot)
+        for connection in list(self._clients):
+            connection.apply(snapshot)
+        return succeed(snapshot.generation)
+
+    def client(self, address: IAddress | None) -> IProtocol:
+        """The protocol for a client connection that was accepted for this worker."""
+        return ClientConnection(self)
+
+    def clients(self) -> int:
+        """How many client connections it has."""
+        return len(self._clients)
+
+    def scrape(self) -> Deferred[Meter]:
+        """Its counters now."""
+        meter = self.shared.meter
+        meter.client_connections = len(self._clients)
+        meter.pscache_entries = len(self.shared.prepared)
+        return succeed(meter)
+
+    def drain(self, limit: float) -> Deferred[None]:
+        """End every session as soon as what is in flight is answered, within `limit` seconds in any case."""
+        if not self._clients:
+            return succeed(None)
+        self._drained = Deferred()
+        timer = self.clock.callLater(limit, self._abort_all)
+        self._drained.addBoth(lambda _: timer.cancel() if timer.active() else None)
+        drained = self._drained
+        for connection in list(self._clients):
+            connection.drain()
+        return drained
+
+    # What the clients' connections ask
+
+    def dial(self, connection: ClusterConnection) -> Deferred[None]:
+        """Open a cluster connection."""
+        return self._dialers[connection.side].dial(connection)
+
+    def joined(self, connection: ClientConnection) -> None:
+        """A client connected."""
+        self._clients[connection] = None
+        if self._drained is not None:
+            connection.drain()
+
+    def left(self, connection: ClientConnection) -> None:
+        """A client is gone."""
+        self._clients.pop(connection, None)
+        if not self._clients and self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def unreachable(self, side: Side, reason: str, session: Session) -> None:
+        """A cluster connection could not be opened for a client."""
+        meter = self.shared.meter
+        if side is Side.ORIGIN:
+            meter.failed_connections_origin += 1
+        else:
+            meter.failed_connections_target += 1
+        self.log.error(
+            f"Client Handler could not be created: no connection to {side.name} for client "
+            f"{session.state.client_name}: {reason}"
+        )
+
+    def note(self, note: Note) -> None:
+        """A line of a session's."""
+        self._notes[note.level](note.text)
+
+    def _dial_from(self, snapshot: Snapshot) -> None:
+        for side, dialer in self._dialers.items():
+            dialer.replace(snapshot.facts(side).endpoints)
+
+    def _abort_all(self) -> None:
+        self.log.warn(f"{len(self._clients)} client connections still had requests in flight at the end of the drain limit.")
+        for connection in list(self._clients):
+            connection.abort()
