@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # test reports, read by .ci/run
-REPORTS := build/reports
+REPORTS := build/junit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
@@ -56,12 +56,10 @@ bench: setup
 	$(BIN)/python bench/run.py
 
 conformance: setup
-	@mkdir -p $(REPORTS)
-	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_XML=$(CURDIR)/$(REPORTS)/conformance.xml conformance/run.sh ci
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh ci
 
 conformance-full: setup
-	@mkdir -p $(REPORTS)
-	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_XML=$(CURDIR)/$(REPORTS)/conformance.xml conformance/run.sh full
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh full
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -335,7 +335,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, console = parse(arguments), Console()
+    options, console = parse(arguments), Console(width=max(shutil.get_terminal_size().columns, 110))
     try:
         with tempfile.TemporaryDirectory(prefix="zdm-bench-") as directory:
             work = Path(directory)

@@ -30,7 +30,7 @@ run() { # NAME OPTION...
     shift
     printf '\n== %s: %s\n' "$name" "${options[$name]} $*"
     # shellcheck disable=SC2086  # a list of options
-    .venv/bin/python -m pytest -c conformance/pytest.ini -q --junitxml="$junit/conformance-$name.xml" ${options[$name]} "$@"
+    .venv/bin/python -m pytest -c conformance/pytest.ini conformance -q --junitxml="$junit/conformance-$name.xml" ${options[$name]} "$@"
 }
 
 run_all() {

@@ -177,8 +177,8 @@ def run(config: Config, log: Log) -> int:
 
     service = ProxyService(config, log, reactor)
     # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
-    reactor.callLater(0, service.start)  # type: ignore[attr-defined]  # the module stands for the installed reactor
-    reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]  # the same
+    reactor.callLater(0, service.start)
+    reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
     return 0
 
 
@@ -190,8 +190,8 @@ def raise_file_limit(config: Config, log: Log) -> None:
     needed = config.proxy_max_client_connections * _FILES_PER_CLIENT + _OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < needed:
         log.warn(
-            f"At most {hard} files can be open, and proxy_max_client_connections="
-            f"{config.proxy_max_client_connections} may need {needed}: raise the limit of open files, or lower that key."
+            f"At most {hard} files can be open, and {config.proxy_max_client_connections} clients "
+            f"(proxy_max_client_connections) may need {needed}: raise the limit of open files, or lower that key."
         )
 
 

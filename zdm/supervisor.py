@@ -7,10 +7,10 @@ client connections for them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 
 from zdm.admin.app import ControlHealth, Health
@@ -42,7 +42,7 @@ class ClientFactory(ServerFactory):
         self._limit: Final = limit
         self._log: Final = log
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]  # as the interface
         """None closes the connection without a byte."""
         if self._worker.clients() >= self._limit:
             peer = f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
@@ -159,7 +159,9 @@ class Supervisor:
         address = str(control.view.endpoint) if control.view else None
         return ControlHealth(address, control.failures, control.settings.failure_threshold)
 
-    def _endpoints_for(self, endpoint_factory: EndpointFactory, side: Side) -> Callable[..., object]:
+    def _endpoints_for(
+        self, endpoint_factory: EndpointFactory, side: Side
+    ) -> Callable[[str, int], IStreamClientEndpoint]:
         timeout = getattr(self._config, f"{side.name.lower()}_connection_timeout_ms") / 1000
         return lambda host, port: endpoint_factory(host, port, timeout)
 
@@ -173,7 +175,7 @@ def configured_credentials(config: Config, side: Side) -> Credentials:
 
 def control_settings(config: Config, side: Side, topology: ProxyTopology) -> ControlSettings:
     """How to watch a cluster."""
-    name = "origin" if side is Side.ORIGIN else "target"
+    name: Literal["origin", "target"] = "origin" if side is Side.ORIGIN else "target"
     timeout = getattr(config, f"{name}_connection_timeout_ms") / 1000
     versions = control_versions(config.control_max_version(), SUPPORTED_VERSIONS)
     return ControlSettings(

@@ -148,6 +148,8 @@ class Worker:
             dialer.replace(snapshot.facts(side).endpoints)
 
     def _abort_all(self) -> None:
-        self.log.warn(f"{len(self._clients)} client connections still had requests in flight at the end of the drain limit.")
+        self.log.warn(
+            f"{len(self._clients)} client connections still had requests in flight at the end of the drain limit."
+        )
         for connection in list(self._clients):
             connection.abort()

@@ -69,6 +69,10 @@ class CassandraNode(Node):
     def is_running(self) -> bool:
         return self._script("status").returncode == 0
 
+    def forget_prepared(self) -> None:
+        with Client(Entry(self.address, self.port, self.credentials), protocol=4) as client:
+            client.execute("TRUNCATE system.prepared_statements", timeout=60)
+
     def end(self) -> None:
         if self.is_running():
             self._run("kill")
@@ -102,9 +106,7 @@ class CassandraNode(Node):
 
 class CassandraClusters(Clusters):
     name = "ccm"
-    always = frozenset(
-        {"rows", "counters", "conditions", "types", "tracing", "cassandra", "forgets", "stops", "pauses"}
-    )
+    always = frozenset({"rows", "counters", "conditions", "types", "tracing", "forgets", "stops", "pauses"})
     sometimes = frozenset({"roles", "logins", "any-login"})
     origin: CassandraNode
     target: CassandraNode

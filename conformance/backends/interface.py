@@ -16,7 +16,6 @@ CAPABILITIES: Final[dict[str, str]] = {
     "conditions": "lightweight transactions",
     "types": "user-defined types",
     "tracing": "writes traces that the driver can read",
-    "cassandra": "the rest of Cassandra: its system keyspaces, its error answers byte by byte",
     "forgets": "a statement prepared on a table is forgotten when the table is dropped",
     "stops": "a node can be stopped, killed and started again, and keeps its rows",
     "pauses": "a node can be made to hang",
@@ -62,6 +61,10 @@ class Node(ABC):
 
     @abstractmethod
     def is_running(self) -> bool: ...
+
+    @abstractmethod
+    def forget_prepared(self) -> None:
+        """Takes away what the node would know of prepared statements after its next start."""
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.address}:{self.port}>"

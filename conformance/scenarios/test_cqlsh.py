@@ -10,7 +10,7 @@ import pytest
 from conformance.client import Entry
 from conformance.comparison import Both
 
-pytestmark = pytest.mark.needs("rows", "cassandra")
+pytestmark = pytest.mark.needs("rows")
 
 
 def run_cqlsh(python: str, entry: Entry, *options: str) -> str:

@@ -13,7 +13,7 @@ from conformance.client import Client, Entry
 from conformance.comparison import Both
 from conformance.wire import ALREADY_EXISTS, CONSISTENCY_QUORUM, ERROR, UNAVAILABLE, Refused, Wire, error_of
 
-pytestmark = pytest.mark.needs("rows", "cassandra")
+pytestmark = pytest.mark.needs("rows")
 
 LIMITED = Credentials("limited", "limited-secret")
 
@@ -49,7 +49,7 @@ CASES = {
     "table exists": ("CREATE TABLE {t} (k int PRIMARY KEY)", False, 1),
     "unknown strategy": ("CREATE KEYSPACE other WITH replication = {{'class': 'NoSuchStrategy'}}", False, 1),
     "unknown keyspace used": ("USE nosuch", False, 1),
-    "functions disabled": ("CREATE FUNCTION {k}.f (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS ''", False, 1),
+    "functions off": ("CREATE FUNCTION {k}.f (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS ''", False, 1),
     "unavailable read": ("SELECT * FROM {t} WHERE k = 1", True, CONSISTENCY_QUORUM),
     "unavailable write": ("INSERT INTO {t} (k, v) VALUES (1, 1)", False, CONSISTENCY_QUORUM),
     "unavailable batch": ("BEGIN BATCH DELETE FROM {t} WHERE k = 1; APPLY BATCH", False, CONSISTENCY_QUORUM),

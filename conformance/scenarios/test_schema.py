@@ -60,7 +60,6 @@ def test_a_statement_prepared_in_one_keyspace_is_used_in_another(
     assert both.same_table(f"{table}_2.t") == []
 
 
-@pytest.mark.needs("cassandra")
 def test_schema_changes_reach_both_and_are_agreed_at_once(client: Client, both: Both, table: str) -> None:
     """Drivers wait until all nodes show one schema version, 10 s at most: the proxy must show one."""
     statements = [
@@ -91,7 +90,7 @@ def test_schema_changes_reach_both_and_are_agreed_at_once(client: Client, both: 
     assert both.same(f"SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{table}'") == []
 
 
-@pytest.mark.needs("proxy", "cassandra")
+@pytest.mark.needs("proxy")
 def test_two_proxies_agree_on_the_schema(
     own_proxy: Callable[..., Proxy],
     credentials: Credentials | None,

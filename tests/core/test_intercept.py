@@ -29,6 +29,7 @@ from zdm.protocol.errors import ErrorCode, decode_error
 from zdm.protocol.responses import Prepared, Rows, decode_response
 from zdm.protocol.types import (
     BIGINT,
+    BLOB,
     BOOLEAN,
     INET,
     INT,
@@ -39,7 +40,6 @@ from zdm.protocol.types import (
     map_of,
     set_of,
 )
-from zdm.protocol.types import BLOB
 
 FLEET = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 IDS = [
@@ -114,7 +114,7 @@ def names(rows: Rows) -> list[str]:
 
 def values(rows: Rows) -> list[list[object]]:
     return [
-        [None if value is None else decode_cql(kind, value) for (_, kind), value in zip(columns(rows), row, strict=True)]
+        [decode_cql(kind, value) for (_, kind), value in zip(columns(rows), row, strict=True)]
         for row in rows.rows
     ]
 

@@ -90,7 +90,7 @@ class TestDiscovery:
     @pytest.mark.parametrize("lacking", ["rpc_address", "data_center", "rack", "host_id"])
     def test_a_peer_that_lacks_what_makes_a_host_is_skipped(self, lacking: str) -> None:
         """Such rows are left behind by nodes that joined or went badly; a null address would be dialled for ever."""
-        discovery = found(local_rows(), peers_rows(peer_row(2, **{lacking: None}), peer_row(3)))
+        discovery = found(local_rows(), peers_rows(peer_row(2) | {lacking: None}, peer_row(3)))
         assert addresses(discovery) == ["127.0.40.1", "127.0.40.3"]
         assert discovery.skipped == (f"peer 127.0.40.2 has no {lacking}",)
 
@@ -98,7 +98,7 @@ class TestDiscovery:
     def test_a_local_row_that_lacks_what_makes_a_host_is_an_error(self, lacking: str) -> None:
         """Without the contacted node there is no datacenter to choose."""
         with pytest.raises(TopologyError, match=f"system.local has no {lacking}"):
-            found(local_rows(local_row(**{lacking: None})), peers_rows())
+            found(local_rows(local_row() | {lacking: None}), peers_rows())
 
     def test_an_empty_system_local_is_an_error(self) -> None:
         """Seen from servers that only imitate Cassandra."""
@@ -113,7 +113,8 @@ class TestDiscovery:
     def test_a_missing_release_version_is_empty(self) -> None:
         """Imitations leave it out; nothing is decided by it."""
         row = local_row()
-        assert found(local_rows(row, without(LOCAL_TYPES, "release_version")), peers_rows()).hosts[0].release_version == ""
+        discovery = found(local_rows(row, without(LOCAL_TYPES, "release_version")), peers_rows())
+        assert discovery.hosts[0].release_version == ""
 
     def test_hosts_print_as_what_is_dialled(self) -> None:
         """Log lines name hosts; an IPv6 address needs brackets before a port."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
@@ -58,7 +59,7 @@ class Wire(StringTransport):
     """A transport that keeps its writes apart, and tells the client of its end as a socket does."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.writes: list[bytes] = []
         self.client: CqlClient | None = None
 
@@ -72,7 +73,7 @@ class Wire(StringTransport):
         if self.connected:
             self.connected = False
             assert self.client is not None
-            self.client.connectionLost(Failure(reason))
+            self.client.connectionLost(Failure(reason))  # type: ignore[no-untyped-call]  # Twisted's
 
 
 class Peer:
@@ -83,7 +84,7 @@ class Peer:
         self.wire = Wire()
         self.wire.client = client
         self._reader = FrameReader()
-        client.makeConnection(self.wire)
+        client.makeConnection(self.wire)  # type: ignore[no-untyped-call]  # Twisted's
 
     def asked(self) -> list[tuple[Frame, Request]]:
         """The requests since the last call. One write is one frame, or this fails."""
@@ -129,7 +130,7 @@ class Dialled:
         if self.refuse is not None:
             attached.errback(self.refuse)
         elif not self.is_silent:
-            client = factory.buildProtocol(None)
+            client = factory.buildProtocol(IPv4Address("TCP", "127.0.40.1", 9042))
             assert isinstance(client, CqlClient)
             self.peers.append(Peer(client))
             attached.callback(client)
@@ -281,7 +282,8 @@ class TestVersions:
         """Clusters answer in a version of their own choice, and close afterwards."""
         outcome = connecting(dialled, clock, versions=(4, 3))
         dialled.peer.expect(Options)
-        dialled.peer.answer(Error(ErrorCode.PROTOCOL_ERROR, "Invalid or unsupported protocol version (4)"), header_version)
+        refusal = Error(ErrorCode.PROTOCOL_ERROR, "Invalid or unsupported protocol version (4)")
+        dialled.peer.answer(refusal, header_version)
         assert len(dialled.peers) == 2
         assert not dialled.peers[0].wire.connected
         dialled.peer.expect(Options)
@@ -342,7 +344,7 @@ class TestVersions:
 
 class TestConnecting:
     def test_what_the_endpoint_fails_with_is_passed_on(self, dialled: Dialled, clock: Clock) -> None:
-        dialled.refuse = ConnectionRefusedError()
+        dialled.refuse = ConnectionRefusedError()  # type: ignore[no-untyped-call]  # Twisted's
         outcome = connecting(dialled, clock)
         assert isinstance(outcome.error, ConnectionRefusedError)
 
@@ -450,7 +452,7 @@ class TestRequests:
         [
             (lambda peer: peer.answer(Ready(), flags=1), "compressed"),
             (lambda peer: peer.answer(Ready(), version=3), "version 3"),
-            (lambda peer: peer.client.dataReceived(encode_frame(0x84, peer.frame.stream, 8, b"\0\0")), "cannot be read"),
+            (lambda peer: peer.client.dataReceived(encode_frame(0x84, peer.frame.stream, 8, b"\0")), "cannot be read"),
         ],
     )
     def test_an_answer_that_cannot_be_read_fails_its_request(

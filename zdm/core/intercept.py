@@ -25,6 +25,7 @@ from zdm.protocol.metadata import BindMetadata, ColumnSpec, RowsMetadata
 from zdm.protocol.primitives import encode_bytes, encode_int
 from zdm.protocol.responses import Prepared, Rows
 from zdm.protocol.types import BLOB, INET, INT, UUID, VARCHAR, CqlType, map_of, set_of
+from zdm.protocol.versions import V5
 
 PARTITIONER: Final = "org.apache.cassandra.dht.Murmur3Partitioner"
 DEFAULT_RACK: Final = "rack0"
@@ -150,8 +151,9 @@ class SystemTables:
         if keyspace is None:
             return Answer(opcodes.RESULT, rows.encode(version))
         prepared = prepared_id(text, keyspace)
+        metadata_id = prepared if version >= V5 else None
         bind = BindMetadata([], [], global_spec=False)
-        return Answer(opcodes.RESULT, Prepared(prepared, bind, rows.metadata, prepared).encode(version))
+        return Answer(opcodes.RESULT, Prepared(prepared, bind, rows.metadata, metadata_id).encode(version))
 
     def _relation(self, table: str, local_address: str) -> _Relation:
         hosts = self.topology.virtual_hosts(local_address)

@@ -24,7 +24,7 @@ from zdm.net.cluster import ClusterConnection, described
 from zdm.net.elsewhere import prepare_elsewhere
 
 if TYPE_CHECKING:
-    from zdm.workers import Worker
+    from zdm.net.session_host import SessionHost
 
 _fault_log = Logger()
 
@@ -32,7 +32,7 @@ _fault_log = Logger()
 class ClientConnection(Protocol):
     """One client, from accept to close."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: SessionHost) -> None:
         self._worker: Final = worker
         self._now: Final = worker.now
         self._sides: Final[dict[Side, ClusterConnection]] = {}
@@ -91,7 +91,9 @@ class ClientConnection(Protocol):
         for side, connection in self._sides.items():
             known = snapshot.facts(side).known
             if known and connection.endpoint is not None and connection.endpoint not in known:
-                self._worker.log.info(f"{side.name} host {connection.endpoint} is gone; draining its client connections.")
+                self._worker.log.info(
+                    f"{side.name} host {connection.endpoint} is gone; draining its client connections."
+                )
                 self.drain()
                 return
 
@@ -102,7 +104,7 @@ class ClientConnection(Protocol):
     def abort(self) -> None:
         """Close at once."""
         if self.transport is not None:
-            self.transport.abortConnection()
+            self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
 
     def host_of(self, side: Side) -> Endpoint | None:
         """The host that this client's requests go to."""
@@ -209,5 +211,3 @@ class ClientConnection(Protocol):
         """A fault of ours ends this session, and no other."""
         _fault_log.failure("A fault in the session of one client; its connection is closed.", failed or Failure())
         self.abort()
-
-

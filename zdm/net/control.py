@@ -193,8 +193,8 @@ class ControlConnection:
         self._attempt = attempt.addCallbacks(self._machine.opened, self._attempt_failed)
 
     def _attempt_failed(self, failure: Failure) -> None:
-        reason: BaseException = failure.value
-        if isinstance(reason, CancelledError):
+        reason = failure.value
+        if reason is None or isinstance(reason, CancelledError):
             return
         if not isinstance(reason, ControlError):
             self._log.error(f"opening the control connection to {self.settings.cluster}:\n{failure.getTraceback()}")

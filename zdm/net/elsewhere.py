@@ -19,20 +19,20 @@ from zdm.net.cql_client import ClientSettings, CqlError, Refused
 from zdm.protocol.opcodes import ERROR, RESULT
 
 if TYPE_CHECKING:
-    from zdm.workers import Worker
+    from zdm.net.session_host import SessionHost
 
 Outcome = tuple[int, bytes] | None
 
 
 def prepare_elsewhere(
-    worker: Worker, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
+    worker: SessionHost, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
 ) -> Deferred[Outcome]:
     """Opcode and body of the cluster's answer, in `version`; nothing where there was none."""
     return Deferred.fromCoroutine(_prepare(worker, endpoint, credentials, version, command))
 
 
 async def _prepare(
-    worker: Worker, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
+    worker: SessionHost, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
 ) -> Outcome:
     timeout = worker.shared.snapshot.settings.request_timeout
     settings = ClientSettings(credentials, (version,), timeout, timeout)

@@ -14,11 +14,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from zdm.protocol.frames import CUSTOM_PAYLOAD, TRACING, WARNING
 from zdm.protocol.primitives import Reader, encode_bytes_map, encode_string_list, encode_uuid
-
-_TRACING: Final = 0x02
-_CUSTOM_PAYLOAD: Final = 0x04
-_WARNING: Final = 0x08
 
 _TRACING_ID_LENGTH: Final = 16
 
@@ -37,17 +34,17 @@ def body_start(data: bytes, position: int, flags: int, is_response: bool) -> int
     Reads only lengths: names and texts are not decoded. Raises `RemoteProtocolError` where bytes are missing.
     """
     if is_response:
-        if not flags & (_TRACING | _WARNING | _CUSTOM_PAYLOAD):
+        if not flags & (TRACING | WARNING | CUSTOM_PAYLOAD):
             return position
-    elif not flags & _CUSTOM_PAYLOAD:
+    elif not flags & CUSTOM_PAYLOAD:
         return position
     reader = Reader(data, position)
-    if is_response and flags & _TRACING:
+    if is_response and flags & TRACING:
         reader.take(_TRACING_ID_LENGTH)
-    if is_response and flags & _WARNING:
+    if is_response and flags & WARNING:
         for _ in range(reader.short()):
             reader.short_bytes()
-    if flags & _CUSTOM_PAYLOAD:
+    if flags & CUSTOM_PAYLOAD:
         for _ in range(reader.short()):
             reader.short_bytes()
             reader.bytes()
@@ -57,9 +54,9 @@ def body_start(data: bytes, position: int, flags: int, is_response: bool) -> int
 def split_envelope(body: bytes, flags: int, is_response: bool) -> tuple[Envelope, int]:
     """What precedes the body proper, decoded, and the offset of the body proper in `body`."""
     reader = Reader(body)
-    tracing_id = reader.uuid() if is_response and flags & _TRACING else None
-    warnings = reader.string_list() if is_response and flags & _WARNING else []
-    payload = reader.bytes_map() if flags & _CUSTOM_PAYLOAD else {}
+    tracing_id = reader.uuid() if is_response and flags & TRACING else None
+    warnings = reader.string_list() if is_response and flags & WARNING else []
+    payload = reader.bytes_map() if flags & CUSTOM_PAYLOAD else {}
     return Envelope(tracing_id, warnings, payload), reader.position
 
 
@@ -67,12 +64,12 @@ def encode_envelope(envelope: Envelope, is_response: bool) -> tuple[int, bytes]:
     """The header flags and the bytes to send before the body proper; a request has its payload only."""
     flags, parts = 0, []
     if is_response and envelope.tracing_id is not None:
-        flags |= _TRACING
+        flags |= TRACING
         parts.append(encode_uuid(envelope.tracing_id))
     if is_response and envelope.warnings:
-        flags |= _WARNING
+        flags |= WARNING
         parts.append(encode_string_list(envelope.warnings))
     if envelope.payload:
-        flags |= _CUSTOM_PAYLOAD
+        flags |= CUSTOM_PAYLOAD
         parts.append(encode_bytes_map(envelope.payload))
     return flags, b"".join(parts)

@@ -1,27 +1,25 @@
-"""What answers say about columns: of rows, and of the variables of a prepared statement (v4 sections 4.2.5.2, 4.2.5.4).
+"""What an answer says of its columns (v4 sections 4.2.5.2 and 4.2.5.4).
 
-    rows       <flags [int]><columns [int]> [<paging state [bytes]>] [<new metadata id [short bytes]>, v5] <specs>
-    variables  <flags [int]><columns [int]> [<n [int]> n x <index [short]>, v4 and later] <specs>
-    specs      [<keyspace [string]><table [string]>] columns x ([<keyspace><table>]<name [string]><type [option]>)
+    rows       <flags [int]><column count [int]>
+               <paging state [bytes]                 flag 0x02>
+               <new metadata id [short bytes]        flag 0x08, v5>
+               and, unless flag 0x04 says there are none, the columns
+    bind       <flags [int]><column count [int]>
+               <n [int]>, n x <index [short]>        v4 and later
+               and the columns
+    columns    <keyspace [string]><table [string]    flag 0x01: the same for all>
+               count x (<keyspace [string]><table [string] without flag 0x01><name [string]><type>)
 
-    flags: 0x01 one keyspace and table for all columns, 0x02 a paging state follows, 0x04 no specs at all,
-           0x08 the metadata has changed (v5)
+Flag 0x01 may be set where there are no columns to share a table; Cassandra does so when it leaves metadata out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.primitives import (
-    Reader,
-    encode_bytes,
-    encode_int,
-    encode_short,
-    encode_short_bytes,
-    encode_string,
-)
+from zdm.protocol.exceptions import LocalProtocolError
+from zdm.protocol.primitives import Reader, encode_bytes, encode_int, encode_short, encode_short_bytes, encode_string
 from zdm.protocol.types import CqlType, decode_type, encode_type
 from zdm.protocol.versions import V4, V5
 
@@ -30,12 +28,10 @@ HAS_MORE_PAGES: Final = 0x02
 NO_METADATA: Final = 0x04
 METADATA_CHANGED: Final = 0x08
 
-_SHORTEST_SPEC: Final = 4  # an empty name and a simple type
-
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """A column or variable."""
+    """One column of a result, or one variable of a statement."""
 
     keyspace: str
     table: str
@@ -45,9 +41,10 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class RowsMetadata:
-    """The columns of rows. `columns` is None where they are left out, `column_count` tells their number then.
+    """The columns of a result. `columns` is None where the answer leaves them out; `column_count` is sent always.
 
-    `new_metadata_id` is set where the columns changed since the statement was prepared (v5).
+    `paging_state` is there where more pages are. `global_spec` asks for keyspace and table to be sent once; columns of
+    several tables are sent with their own nevertheless. `new_metadata_id` (v5) tells that the columns have changed.
     """
 
     columns: list[ColumnSpec] | None
@@ -57,80 +54,89 @@ class RowsMetadata:
     new_metadata_id: bytes | None = None
 
     def encode(self, version: int) -> bytes:
-        """The bytes, in the form that `global_spec` asks for."""
-        flags, parts = 0, [encode_int(self.column_count)]
+        """The bytes; `LocalProtocolError` where the count contradicts the columns, or v5's id is given before v5."""
+        if self.columns is not None and len(self.columns) != self.column_count:
+            raise LocalProtocolError(f"{self.column_count} columns are announced, {len(self.columns)} given")
+        shared = self.global_spec if self.columns is None else self.global_spec and _one_table(self.columns)
+        flags, parts = GLOBAL_SPEC if shared else 0, []
         if self.paging_state is not None:
             flags |= HAS_MORE_PAGES
             parts.append(encode_bytes(self.paging_state))
-        if self.new_metadata_id is not None and version >= V5:
+        if self.new_metadata_id is not None:
+            if version < V5:
+                raise LocalProtocolError(f"Metadata has an id from v5 on, not in v{version}")
             flags |= METADATA_CHANGED
             parts.append(encode_short_bytes(self.new_metadata_id))
         if self.columns is None:
             flags |= NO_METADATA
         else:
-            flags |= GLOBAL_SPEC if self.global_spec and self.columns else 0
-            parts.append(_encode_specs(self.columns, flags))
-        return encode_int(flags) + b"".join(parts)
+            parts.append(_encode_columns(self.columns, shared, version))
+        return encode_int(flags) + encode_int(self.column_count) + b"".join(parts)
+
+    @classmethod
+    def decode(cls, reader: Reader, version: int) -> RowsMetadata:
+        """The metadata at the reader's place."""
+        flags, count = reader.int(), reader.count()
+        paging_state = reader.bytes() if flags & HAS_MORE_PAGES else None
+        new_id = reader.short_bytes() if version >= V5 and flags & METADATA_CHANGED else None
+        columns = None if flags & NO_METADATA else _decode_columns(reader, flags, count, version)
+        return cls(columns, count, paging_state, flags & GLOBAL_SPEC != 0, new_id)
+
+
+# What PREPARED says of the result of a statement that returns no rows.
+NO_RESULT: Final = RowsMetadata(None, 0, None, False)
 
 
 @dataclass(frozen=True, slots=True)
 class BindMetadata:
-    """The variables of a statement. `pk_indexes` are the partition key's among them, in its order (v4 and later)."""
+    """The variables of a prepared statement.
+
+    `pk_indexes` are the positions among them of the partition key's columns, in the key's order; empty where the
+    variables do not make up the whole key, and in v3, which has no place for them.
+    """
 
     columns: list[ColumnSpec]
-    pk_indexes: list[int] = field(default_factory=list)
+    pk_indexes: list[int]
     global_spec: bool = True
 
     def encode(self, version: int) -> bytes:
-        """The bytes, in the form that `global_spec` asks for."""
-        flags = GLOBAL_SPEC if self.global_spec and self.columns else 0
-        indexes = b""
+        """The bytes; in v3 without `pk_indexes`."""
+        shared = self.global_spec and _one_table(self.columns)
+        head = encode_int(GLOBAL_SPEC if shared else 0) + encode_int(len(self.columns))
         if version >= V4:
-            indexes = encode_int(len(self.pk_indexes)) + b"".join(map(encode_short, self.pk_indexes))
-        return encode_int(flags) + encode_int(len(self.columns)) + indexes + _encode_specs(self.columns, flags)
+            head += encode_int(len(self.pk_indexes)) + b"".join(map(encode_short, self.pk_indexes))
+        return head + _encode_columns(self.columns, shared, version)
+
+    @classmethod
+    def decode(cls, reader: Reader, version: int) -> BindMetadata:
+        """The metadata at the reader's place."""
+        flags, count = reader.int(), reader.count()
+        pk_indexes = [reader.short() for _ in range(reader.count())] if version >= V4 else []
+        return cls(_decode_columns(reader, flags, count, version), pk_indexes, flags & GLOBAL_SPEC != 0)
 
 
-def decode_rows_metadata(reader: Reader, version: int) -> RowsMetadata:
-    """The metadata at the reader's place. Raises RemoteProtocolError."""
-    flags, count = reader.int(), reader.count()
-    paging_state = reader.bytes() if flags & HAS_MORE_PAGES else None
-    new_id = reader.short_bytes() if flags & METADATA_CHANGED and version >= V5 else None
-    columns = None if flags & NO_METADATA else _decode_specs(reader, flags, count)
-    return RowsMetadata(columns, count, paging_state, flags & GLOBAL_SPEC != 0, new_id)
+def _one_table(columns: list[ColumnSpec]) -> bool:
+    return len({(column.keyspace, column.table) for column in columns}) == 1
 
 
-def decode_bind_metadata(reader: Reader, version: int) -> BindMetadata:
-    """The variables at the reader's place. Raises RemoteProtocolError."""
-    flags, count = reader.int(), reader.count()
-    indexes: list[int] = []
-    if version >= V4:
-        indexes = [reader.short() for _ in range(_plausible(reader, reader.count(), 2))]
-    return BindMetadata(_decode_specs(reader, flags, count), indexes, flags & GLOBAL_SPEC != 0)
+def _encode_columns(columns: list[ColumnSpec], shared: bool, version: int) -> bytes:
+    parts = [_encode_table(columns[0])] if shared else []
+    for column in columns:
+        if not shared:
+            parts.append(_encode_table(column))
+        parts.append(encode_string(column.name) + encode_type(column.type, version))
+    return b"".join(parts)
 
 
-def _encode_specs(columns: list[ColumnSpec], flags: int) -> bytes:
-    if flags & GLOBAL_SPEC:
-        shared = encode_string(columns[0].keyspace) + encode_string(columns[0].table)
-        return shared + b"".join(encode_string(column.name) + encode_type(column.type) for column in columns)
-    return b"".join(
-        encode_string(column.keyspace) + encode_string(column.table) + encode_string(column.name) + encode_type(column.type)
-        for column in columns
-    )
+def _encode_table(column: ColumnSpec) -> bytes:
+    return encode_string(column.keyspace) + encode_string(column.table)
 
 
-def _decode_specs(reader: Reader, flags: int, count: int) -> list[ColumnSpec]:
-    keyspace = table = ""
-    if flags & GLOBAL_SPEC:
-        keyspace, table = reader.string(), reader.string()
-    columns: list[ColumnSpec] = []
-    for _ in range(_plausible(reader, count, _SHORTEST_SPEC)):
-        if not flags & GLOBAL_SPEC:
-            keyspace, table = reader.string(), reader.string()
-        columns.append(ColumnSpec(keyspace, table, reader.string(), decode_type(reader)))
-    return columns
-
-
-def _plausible(reader: Reader, count: int, each: int) -> int:
-    if count * each > reader.remaining():
-        raise RemoteProtocolError(f"{count} entries are announced, and only {reader.remaining()} bytes are left")
-    return count
+def _decode_columns(reader: Reader, flags: int, count: int, version: int) -> list[ColumnSpec]:
+    if not flags & GLOBAL_SPEC:
+        return [
+            ColumnSpec(reader.string(), reader.string(), reader.string(), decode_type(reader, version))
+            for _ in range(count)
+        ]
+    keyspace, table = reader.string(), reader.string()
+    return [ColumnSpec(keyspace, table, reader.string(), decode_type(reader, version)) for _ in range(count)]

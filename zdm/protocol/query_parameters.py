@@ -83,9 +83,8 @@ class QueryParameters:
         if self.paging_state is not None:
             flags |= PAGING_STATE
             parts.append(encode_bytes(self.paging_state))
-        common_flags, common = encode_options(self.serial_consistency, self.timestamp, self.keyspace, self.now_in_seconds)
-        head = encode_short(self.consistency) + encode_flags(flags | common_flags, version)
-        return head + b"".join(parts) + common
+        more, options = encode_options(self.serial_consistency, self.timestamp, self.keyspace, self.now_in_seconds)
+        return encode_short(self.consistency) + encode_flags(flags | more, version) + b"".join(parts) + options
 
 
 def decode_query_parameters(reader: Reader, version: int) -> QueryParameters:

@@ -1,16 +1,22 @@
-"""The bodies of answers (v4 section 4.2); ERROR has a file of its own.
+"""The bodies a server sends (v4 section 4.2); ERROR is in `errors`.
 
-    READY          empty
-    AUTHENTICATE   <authenticator [string]>
-    SUPPORTED      <options [string multimap]>
-    AUTH_CHALLENGE, AUTH_SUCCESS   <token [bytes]>
-    EVENT          <type [string]> and what the type brings
-    RESULT         <kind [int]> then
-      1 Void
-      2 Rows           <metadata><n [int]> n x columns x [bytes]
-      3 SetKeyspace    <keyspace [string]>
-      4 Prepared       <id [short bytes]>[<metadata id [short bytes]>, v5]<variables><metadata>
-      5 SchemaChange   <change [string]><target [string]><keyspace [string]>[<name [string]>[<arguments [string list]>]]
+    READY           nothing
+    AUTHENTICATE    <authenticator, a Java class [string]>
+    SUPPORTED       <options [string multimap]>
+    AUTH_CHALLENGE  <token [bytes]>
+    AUTH_SUCCESS    <token [bytes]>
+    RESULT          <kind [int]> and, by kind,
+      VOID          nothing
+      ROWS          <rows metadata><n [int]>, n rows of one [bytes] per column
+      SET_KEYSPACE  <keyspace [string]>
+      PREPARED      <id [short bytes]>, v5: <result metadata id [short bytes]>, <bind metadata><rows metadata>
+      SCHEMA_CHANGE <schema change>
+    EVENT           <type [string]>: SCHEMA_CHANGE <schema change>,
+                    STATUS_CHANGE and TOPOLOGY_CHANGE <change [string]><host [inet]>
+    schema change   <change [string]><target [string]><keyspace [string]> and, by target,
+                    TABLE, TYPE <name [string]>; v4+ FUNCTION, AGGREGATE <name [string]><arguments [string list]>
+
+Bytes after a body are left unread.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ from typing import ClassVar, Final
 
 from zdm.protocol import opcodes
 from zdm.protocol.errors import Error, decode_error
-from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.metadata import BindMetadata, RowsMetadata, decode_bind_metadata, decode_rows_metadata
+from zdm.protocol.exceptions import LocalProtocolError, RemoteProtocolError
+from zdm.protocol.metadata import BindMetadata, RowsMetadata
 from zdm.protocol.primitives import (
     Reader,
     encode_bytes,
@@ -33,17 +39,31 @@ from zdm.protocol.primitives import (
     encode_string_list,
     encode_string_multimap,
 )
-from zdm.protocol.versions import V5, check_version
+from zdm.protocol.versions import V4, V5, check_version
 
+# The kinds of RESULT.
 VOID: Final = 1
 ROWS: Final = 2
 SET_KEYSPACE: Final = 3
 PREPARED: Final = 4
 SCHEMA_CHANGE: Final = 5
 
-_NAMED_TARGETS: Final = ("TABLE", "TYPE", "FUNCTION", "AGGREGATE")
-_CALLED_TARGETS: Final = ("FUNCTION", "AGGREGATE")
-_VALUE_LENGTH: Final = 4
+# The types of EVENT, as REGISTER names them.
+TOPOLOGY_CHANGE_EVENT: Final = "TOPOLOGY_CHANGE"
+STATUS_CHANGE_EVENT: Final = "STATUS_CHANGE"
+SCHEMA_CHANGE_EVENT: Final = "SCHEMA_CHANGE"
+
+# What a schema change changed.
+TARGET_KEYSPACE: Final = "KEYSPACE"
+TARGET_TABLE: Final = "TABLE"
+TARGET_TYPE: Final = "TYPE"
+TARGET_FUNCTION: Final = "FUNCTION"
+TARGET_AGGREGATE: Final = "AGGREGATE"
+
+_NAMED_TARGETS: Final = frozenset({TARGET_TABLE, TARGET_TYPE, TARGET_FUNCTION, TARGET_AGGREGATE})
+_CALLABLE_TARGETS: Final = frozenset({TARGET_FUNCTION, TARGET_AGGREGATE})
+
+_CELL_MINIMUM: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,98 +73,92 @@ class Ready:
     opcode: ClassVar[int] = opcodes.READY
 
     def encode(self, version: int) -> bytes:
-        """An empty body."""
         return b""
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Credentials are wanted; `authenticator` is a Java class name."""
+    """Credentials are wanted, in the way of the named authenticator."""
 
     opcode: ClassVar[int] = opcodes.AUTHENTICATE
     authenticator: str
 
     def encode(self, version: int) -> bytes:
-        """The class name."""
         return encode_string(self.authenticator)
 
 
 @dataclass(frozen=True, slots=True)
 class Supported:
-    """What may be asked for in STARTUP."""
+    """What the server can do, by option: CQL_VERSION, COMPRESSION, PROTOCOL_VERSIONS."""
 
     opcode: ClassVar[int] = opcodes.SUPPORTED
     options: dict[str, list[str]]
 
     def encode(self, version: int) -> bytes:
-        """The options."""
         return encode_string_multimap(self.options)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthChallenge:
-    """One more step of authentication."""
+    """The authenticator has a further question."""
 
     opcode: ClassVar[int] = opcodes.AUTH_CHALLENGE
     token: bytes | None
 
     def encode(self, version: int) -> bytes:
-        """The token."""
         return encode_bytes(self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthSuccess:
-    """The credentials were accepted."""
+    """The client is who it says; the connection may be used."""
 
     opcode: ClassVar[int] = opcodes.AUTH_SUCCESS
-    token: bytes | None = None
+    token: bytes | None
 
     def encode(self, version: int) -> bytes:
-        """The token."""
         return encode_bytes(self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """Done, with nothing to tell."""
+    """Done, and there is nothing to tell."""
 
     opcode: ClassVar[int] = opcodes.RESULT
 
     def encode(self, version: int) -> bytes:
-        """The kind alone."""
         return encode_int(VOID)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of raw values, each as many as there are columns."""
+    """A page of rows: one list of values per row, one value per column."""
 
     opcode: ClassVar[int] = opcodes.RESULT
     metadata: RowsMetadata
     rows: list[list[bytes | None]]
 
     def encode(self, version: int) -> bytes:
-        """Kind, metadata, rows."""
-        values = b"".join(encode_bytes(value) for row in self.rows for value in row)
-        return encode_int(ROWS) + self.metadata.encode(version) + encode_int(len(self.rows)) + values
+        if any(len(row) != self.metadata.column_count for row in self.rows):
+            raise LocalProtocolError(f"A row has not the {self.metadata.column_count} values announced")
+        cells = b"".join([encode_bytes(cell) for row in self.rows for cell in row])
+        return encode_int(ROWS) + self.metadata.encode(version) + encode_int(len(self.rows)) + cells
 
 
 @dataclass(frozen=True, slots=True)
 class SetKeyspace:
-    """USE was done; `keyspace` is the connection's now."""
+    """USE has been done on this connection."""
 
     opcode: ClassVar[int] = opcodes.RESULT
     keyspace: str
 
     def encode(self, version: int) -> bytes:
-        """Kind and keyspace."""
         return encode_int(SET_KEYSPACE) + encode_string(self.keyspace)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement was prepared: its id, its variables, and the columns of its rows."""
+    """A statement's id, variables and result columns. `result_metadata_id` exists in v5, where it must be given."""
 
     opcode: ClassVar[int] = opcodes.RESULT
     prepared_id: bytes
@@ -153,18 +167,21 @@ class Prepared:
     result_metadata_id: bytes | None = None
 
     def encode(self, version: int) -> bytes:
-        """Kind, ids, metadata. The result metadata id exists in v5 only."""
-        ids = encode_short_bytes(self.prepared_id)
+        head = encode_int(PREPARED) + encode_short_bytes(self.prepared_id)
         if version >= V5:
-            ids += encode_short_bytes(self.result_metadata_id or b"")
-        return encode_int(PREPARED) + ids + self.bind.encode(version) + self.result.encode(version)
+            if self.result_metadata_id is None:
+                raise LocalProtocolError("PREPARED needs the result metadata id in v5")
+            head += encode_short_bytes(self.result_metadata_id)
+        elif self.result_metadata_id is not None:
+            raise LocalProtocolError(f"PREPARED has a result metadata id from v5 on, not in v{version}")
+        return head + self.bind.encode(version) + self.result.encode(version)
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
-    """The schema was changed. `change` is CREATED, UPDATED or DROPPED, `target` what kind of thing.
+    """The schema was changed by this request: `change` is CREATED, UPDATED or DROPPED, `target` says what of.
 
-    `name` is None for a KEYSPACE; `arguments` are the types of a FUNCTION's or AGGREGATE's arguments.
+    `name` is None for a keyspace; `arguments` are the argument types of a function or aggregate, None for others.
     """
 
     opcode: ClassVar[int] = opcodes.RESULT
@@ -175,13 +192,12 @@ class SchemaChange:
     arguments: list[str] | None = None
 
     def encode(self, version: int) -> bytes:
-        """Kind and change."""
-        return encode_int(SCHEMA_CHANGE) + _encode_change(self)
+        return encode_int(SCHEMA_CHANGE) + _encode_schema_change(self, version)
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaChangeEvent:
-    """The schema was changed by somebody; the fields are those of SchemaChange."""
+    """The schema was changed by someone; fields as in `SchemaChange`."""
 
     opcode: ClassVar[int] = opcodes.EVENT
     change: str
@@ -191,8 +207,7 @@ class SchemaChangeEvent:
     arguments: list[str] | None = None
 
     def encode(self, version: int) -> bytes:
-        """Type and change."""
-        return encode_string("SCHEMA_CHANGE") + _encode_change(self)
+        return encode_string(SCHEMA_CHANGE_EVENT) + _encode_schema_change(self, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +220,12 @@ class StatusChangeEvent:
     port: int
 
     def encode(self, version: int) -> bytes:
-        """Type, change, address."""
-        return encode_string("STATUS_CHANGE") + encode_string(self.change) + encode_inet(self.address, self.port)
+        return encode_string(STATUS_CHANGE_EVENT) + encode_string(self.change) + encode_inet(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class TopologyChangeEvent:
-    """A host came or went: NEW_NODE, REMOVED_NODE, MOVED_NODE."""
+    """A host came or went: NEW_NODE, REMOVED_NODE, in older servers MOVED_NODE."""
 
     opcode: ClassVar[int] = opcodes.EVENT
     change: str
@@ -219,40 +233,48 @@ class TopologyChangeEvent:
     port: int
 
     def encode(self, version: int) -> bytes:
-        """Type, change, address."""
-        return encode_string("TOPOLOGY_CHANGE") + encode_string(self.change) + encode_inet(self.address, self.port)
+        return encode_string(TOPOLOGY_CHANGE_EVENT) + encode_string(self.change) + encode_inet(self.address, self.port)
 
 
 Result = Void | Rows | SetKeyspace | Prepared | SchemaChange
 Event = SchemaChangeEvent | StatusChangeEvent | TopologyChangeEvent
-Response = Ready | Authenticate | Supported | AuthChallenge | AuthSuccess | Result | Event | Error
+Response = Error | Ready | Authenticate | Supported | AuthChallenge | AuthSuccess | Result | Event
 
 
 def decode_response(opcode: int, version: int, body: bytes, position: int = 0) -> Response:
-    """What an answer says; `position` is where its body proper begins. Raises RemoteProtocolError."""
+    """The response whose body proper begins at `position`, behind what `envelope` reads.
+
+    Raises `RemoteProtocolError` where the bytes make no such response, or the opcode or version is unknown.
+    """
     check_version(version)
     if opcode == opcodes.ERROR:
         return decode_error(version, body, position)
     decode = _DECODERS.get(opcode)
     if decode is None:
-        raise RemoteProtocolError(f"{opcodes.opcode_name(opcode)} is no answer")
+        raise RemoteProtocolError(f"{opcodes.opcode_name(opcode)} is no response")
     return decode(Reader(body, position), version)
 
 
-def _encode_change(change: SchemaChange | SchemaChangeEvent) -> bytes:
-    coded = encode_string(change.change) + encode_string(change.target) + encode_string(change.keyspace)
-    if change.name is not None:
-        coded += encode_string(change.name)
-    if change.arguments is not None:
-        coded += encode_string_list(change.arguments)
-    return coded
+def _encode_schema_change(change: SchemaChange | SchemaChangeEvent, version: int) -> bytes:
+    target, name, arguments = change.target, change.name, change.arguments
+    if (name is not None) != (target in _NAMED_TARGETS) or (arguments is not None) != (target in _CALLABLE_TARGETS):
+        raise LocalProtocolError(f"A schema change of {target} has other fields than those given")
+    if target in _CALLABLE_TARGETS and version < V4:
+        raise LocalProtocolError(f"Schema changes of {target} exist from v4 on, not in v{version}")
+    body = encode_string(change.change) + encode_string(target) + encode_string(change.keyspace)
+    if name is not None:
+        body += encode_string(name)
+    return body if arguments is None else body + encode_string_list(arguments)
 
 
-def _decode_change(reader: Reader) -> tuple[str, str, str, str | None, list[str] | None]:
+def _decode_schema_change(reader: Reader, version: int) -> tuple[str, str, str, str | None, list[str] | None]:
     change, target, keyspace = reader.string(), reader.string(), reader.string()
-    name = reader.string() if target in _NAMED_TARGETS else None
-    arguments = reader.string_list() if target in _CALLED_TARGETS else None
-    return change, target, keyspace, name, arguments
+    if target == TARGET_KEYSPACE:
+        return change, target, keyspace, None, None
+    if target not in _NAMED_TARGETS or (target in _CALLABLE_TARGETS and version < V4):
+        raise RemoteProtocolError(f"Unknown target {target!r} of a schema change in v{version}")
+    name = reader.string()
+    return change, target, keyspace, name, reader.string_list() if target in _CALLABLE_TARGETS else None
 
 
 def _decode_ready(reader: Reader, version: int) -> Response:
@@ -267,23 +289,12 @@ def _decode_supported(reader: Reader, version: int) -> Response:
     return Supported(reader.string_multimap())
 
 
-def _decode_challenge(reader: Reader, version: int) -> Response:
+def _decode_auth_challenge(reader: Reader, version: int) -> Response:
     return AuthChallenge(reader.bytes())
 
 
-def _decode_success(reader: Reader, version: int) -> Response:
+def _decode_auth_success(reader: Reader, version: int) -> Response:
     return AuthSuccess(reader.bytes())
-
-
-def _decode_event(reader: Reader, version: int) -> Response:
-    kind = reader.string()
-    if kind == "SCHEMA_CHANGE":
-        return SchemaChangeEvent(*_decode_change(reader))
-    if kind == "STATUS_CHANGE":
-        return StatusChangeEvent(reader.string(), *reader.inet())
-    if kind == "TOPOLOGY_CHANGE":
-        return TopologyChangeEvent(reader.string(), *reader.inet())
-    raise RemoteProtocolError(f"{kind} is no type of event")
 
 
 def _decode_result(reader: Reader, version: int) -> Response:
@@ -295,25 +306,33 @@ def _decode_result(reader: Reader, version: int) -> Response:
     if kind == SET_KEYSPACE:
         return SetKeyspace(reader.string())
     if kind == PREPARED:
-        return _decode_prepared(reader, version)
+        prepared_id = reader.short_bytes()
+        result_metadata_id = reader.short_bytes() if version >= V5 else None
+        bind = BindMetadata.decode(reader, version)
+        return Prepared(prepared_id, bind, RowsMetadata.decode(reader, version), result_metadata_id)
     if kind == SCHEMA_CHANGE:
-        return SchemaChange(*_decode_change(reader))
-    raise RemoteProtocolError(f"{kind} is no kind of RESULT")
+        return SchemaChange(*_decode_schema_change(reader, version))
+    raise RemoteProtocolError(f"Unknown kind {kind} of a result")
 
 
-def _decode_rows(reader: Reader, version: int) -> Rows:
-    metadata = decode_rows_metadata(reader, version)
-    count, columns = reader.count(), metadata.column_count
-    if count * columns * _VALUE_LENGTH > reader.remaining() or (count and not columns):
-        raise RemoteProtocolError(f"{count} rows of {columns} columns can't fit in {reader.remaining()} bytes")
-    return Rows(metadata, [[reader.bytes() for _ in range(columns)] for _ in range(count)])
+def _decode_rows(reader: Reader, version: int) -> Response:
+    metadata = RowsMetadata.decode(reader, version)
+    row_count, width = reader.count(), metadata.column_count
+    # Rows without columns take no bytes, so nothing but this would end the loop over an absurd count of them.
+    if row_count and (width == 0 or row_count * width * _CELL_MINIMUM > reader.remaining()):
+        raise RemoteProtocolError(f"Not enough bytes for {row_count} rows of {width} columns")
+    return Rows(metadata, [[reader.bytes() for _ in range(width)] for _ in range(row_count)])
 
 
-def _decode_prepared(reader: Reader, version: int) -> Prepared:
-    prepared_id = reader.short_bytes()
-    result_metadata_id = reader.short_bytes() if version >= V5 else None
-    bind = decode_bind_metadata(reader, version)
-    return Prepared(prepared_id, bind, decode_rows_metadata(reader, version), result_metadata_id)
+def _decode_event(reader: Reader, version: int) -> Response:
+    kind = reader.string()
+    if kind == SCHEMA_CHANGE_EVENT:
+        return SchemaChangeEvent(*_decode_schema_change(reader, version))
+    if kind == STATUS_CHANGE_EVENT:
+        return StatusChangeEvent(reader.string(), *reader.inet())
+    if kind == TOPOLOGY_CHANGE_EVENT:
+        return TopologyChangeEvent(reader.string(), *reader.inet())
+    raise RemoteProtocolError(f"Unknown event {kind!r}")
 
 
 _DECODERS: Final[dict[int, Callable[[Reader, int], Response]]] = {
@@ -322,6 +341,6 @@ _DECODERS: Final[dict[int, Callable[[Reader, int], Response]]] = {
     opcodes.SUPPORTED: _decode_supported,
     opcodes.RESULT: _decode_result,
     opcodes.EVENT: _decode_event,
-    opcodes.AUTH_CHALLENGE: _decode_challenge,
-    opcodes.AUTH_SUCCESS: _decode_success,
+    opcodes.AUTH_CHALLENGE: _decode_auth_challenge,
+    opcodes.AUTH_SUCCESS: _decode_auth_success,
 }

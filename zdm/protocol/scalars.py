@@ -56,6 +56,7 @@ DURATION_CODE: Final = 0x0015
 _FLOAT: Final = Struct(">f")
 _DOUBLE: Final = Struct(">d")
 _DATE_ZERO: Final = 2**31
+_DATE_LENGTH: Final = 4
 _SCALE_LENGTH: Final = 4
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
@@ -69,19 +70,21 @@ class Duration(NamedTuple):
 
 
 def encode_scalar(code: int, value: object) -> bytes:
-    """The bytes of a value that is not None; `LocalProtocolError` where it is no value of that type."""
-    expected, encode, _ = _codec(code)
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        raise LocalProtocolError(f"{value!r} is no value of the type with code 0x{code:04X}")
+    """The bytes of a value that is not None; `LocalProtocolError` where it is no value of the type."""
     try:
-        return encode(value)
+        encoded = _encode(code, value)
     except (ValueError, OverflowError, StructError) as fault:
-        raise LocalProtocolError(f"{value!r} does not fit the type with code 0x{code:04X}: {fault}") from fault
+        raise LocalProtocolError(f"Value does not fit the type with code 0x{code:04X}: {fault}") from fault
+    if encoded is None:
+        raise LocalProtocolError(f"{type(value).__name__} is not for the type with code 0x{code:04X}")
+    return encoded
 
 
 def decode_scalar(code: int, value: bytes) -> object:
-    """The value that the bytes stand for; `RemoteProtocolError` where they are none of that type."""
-    _, _, decode = _codec(code)
+    """The value that the bytes stand for; `RemoteProtocolError` where they are none of the type."""
+    decode = _DECODERS.get(code)
+    if decode is None:
+        raise LocalProtocolError(f"0x{code:04X} is not the code of a simple type")
     if not value and code not in _MAY_BE_EMPTY:
         return None
     try:
@@ -90,156 +93,175 @@ def decode_scalar(code: int, value: bytes) -> object:
         raise RemoteProtocolError(f"Invalid value of the type with code 0x{code:04X}: {fault}") from fault
 
 
-def is_scalar(code: int) -> bool:
-    """A simple type, custom ones among them: its values are decoded here."""
-    return code in _CODECS
+def _encode(code: int, value: object) -> bytes | None:
+    if isinstance(value, str):
+        return _encode_text(code, value)
+    if isinstance(value, bytes):
+        return value if code in (BLOB_CODE, CUSTOM_CODE) else None
+    if isinstance(value, bool):
+        return (b"\x01" if value else b"\x00") if code == BOOLEAN_CODE else None
+    if isinstance(value, int):
+        return _encode_number(code, value)
+    if isinstance(value, float):
+        layout = _FLOATS.get(code)
+        return None if layout is None else layout.pack(value)
+    if isinstance(value, UUID):
+        return value.bytes if code in (UUID_CODE, TIMEUUID_CODE) else None
+    if isinstance(value, Decimal):
+        return _encode_decimal(value) if code == DECIMAL_CODE else None
+    if isinstance(value, Duration):
+        return b"".join(map(_encode_vint, value)) if code == DURATION_CODE else None
+    return None
 
 
-def _fixed(layout: Struct) -> _Codec:
-    def decode(value: bytes) -> object:
-        return layout.unpack(value)[0]
-
-    return (int,), layout.pack, decode
-
-
-def _boolean(value: bytes) -> bool:
-    if len(value) != 1:
-        raise ValueError(f"{len(value)} bytes for a boolean")
-    return value != b"\0"
+def _encode_text(code: int, text: str) -> bytes | None:
+    if code == VARCHAR_CODE:
+        return text.encode("utf-8")
+    if code == ASCII_CODE:
+        return text.encode("ascii")
+    return ip_address(text).packed if code == INET_CODE else None
 
 
-def _encode_varint(value: int) -> bytes:
-    return value.to_bytes((value if value >= 0 else ~value).bit_length() // 8 + 1, "big", signed=True)
+def _encode_number(code: int, number: int) -> bytes | None:
+    length = _INTEGER_LENGTHS.get(code)
+    if length is not None:
+        return number.to_bytes(length, "big", signed=True)
+    if code == DATE_CODE:
+        return (number + _DATE_ZERO).to_bytes(_DATE_LENGTH, "big")
+    return _encode_varint(number) if code == VARINT_CODE else None
 
 
-def _decode_varint(value: bytes) -> int:
+def _encode_varint(number: int) -> bytes:
+    # The sign needs a bit of its own; -128 fits one byte where 128 does not.
+    bits = (number if number >= 0 else ~number).bit_length() + 1
+    return number.to_bytes((bits + 7) // 8, "big", signed=True)
+
+
+def _encode_decimal(number: Decimal) -> bytes:
+    sign, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        raise ValueError(f"{number} is not finite")
+    # By way of Decimal: int() of a text is limited to some thousand digits.
+    unscaled = int(Decimal((sign, digits, 0)))
+    return (-exponent).to_bytes(_SCALE_LENGTH, "big", signed=True) + _encode_varint(unscaled)
+
+
+def _encode_vint(number: int) -> bytes:
+    """A signed vint (v5 section 3): zigzag, then as many leading one bits as bytes follow the first."""
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number} is more than 64 bits")
+    folded = number << 1 if number >= 0 else ~(number << 1)
+    following = min(8, max(0, folded.bit_length() - 1) // 7)
+    length_bits = (0xFF00 >> following) & 0xFF
+    if following == 8:
+        return bytes((length_bits,)) + folded.to_bytes(8, "big")
+    return (folded | length_bits << 8 * following).to_bytes(following + 1, "big")
+
+
+def _exactly(length: int, value: bytes) -> bytes:
+    if len(value) != length:
+        raise ValueError(f"{len(value)} bytes instead of {length}")
+    return value
+
+
+def _decode_utf8(value: bytes) -> object:
+    return value.decode("utf-8")
+
+
+def _decode_ascii(value: bytes) -> object:
+    return value.decode("ascii")
+
+
+def _decode_blob(value: bytes) -> object:
+    return value
+
+
+def _decode_boolean(value: bytes) -> object:
+    return _exactly(1, value) != b"\x00"
+
+
+def _decode_integer(length: int) -> Callable[[bytes], object]:
+    return lambda value: int.from_bytes(_exactly(length, value), "big", signed=True)
+
+
+def _decode_varint(value: bytes) -> object:
     return int.from_bytes(value, "big", signed=True)
 
 
-def _encode_decimal(value: Decimal) -> bytes:
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int):
-        raise ValueError("not a number")
-    unscaled = int("".join(map(str, digits)) or "0")
-    return (-exponent).to_bytes(_SCALE_LENGTH, "big", signed=True) + _encode_varint(-unscaled if sign else unscaled)
-
-
-def _decode_decimal(value: bytes) -> Decimal:
+def _decode_decimal(value: bytes) -> object:
     if len(value) <= _SCALE_LENGTH:
-        raise ValueError(f"{len(value)} bytes for a decimal")
+        raise ValueError("no unscaled value")
     scale = int.from_bytes(value[:_SCALE_LENGTH], "big", signed=True)
-    unscaled = _decode_varint(value[_SCALE_LENGTH:])
-    digits = tuple(map(int, _decimal_text(abs(unscaled))))
-    return Decimal((int(unscaled < 0), digits, -scale))
+    return _EXACT.scaleb(Decimal(int.from_bytes(value[_SCALE_LENGTH:], "big", signed=True)), -scale)
 
 
-def _decimal_text(number: int) -> str:
-    """str() refuses numbers of some thousand digits; Decimal does not."""
-    return f"{_EXACT.create_decimal(number):f}"
+def _decode_float(value: bytes) -> object:
+    return _FLOAT.unpack(value)[0]
 
 
-def _encode_inet(value: str) -> bytes:
-    return ip_address(value).packed
+def _decode_double(value: bytes) -> object:
+    return _DOUBLE.unpack(value)[0]
 
 
-def _decode_inet(value: bytes) -> str:
-    return str(ip_address(value))
-
-
-def _decode_uuid(value: bytes) -> UUID:
+def _decode_uuid(value: bytes) -> object:
     return UUID(bytes=value)
 
 
-def _encode_date(value: int) -> bytes:
-    return (value + _DATE_ZERO).to_bytes(4, "big")
+def _decode_inet(value: bytes) -> object:
+    return str(ip_address(value))
 
 
-def _decode_date(value: bytes) -> int:
-    if len(value) != 4:
-        raise ValueError(f"{len(value)} bytes for a date")
-    return int.from_bytes(value, "big") - _DATE_ZERO
+def _decode_date(value: bytes) -> object:
+    return int.from_bytes(_exactly(_DATE_LENGTH, value), "big") - _DATE_ZERO
 
 
-def _encode_duration(value: Duration) -> bytes:
-    return b"".join(map(encode_signed_vint, value))
+def _decode_duration(value: bytes) -> object:
+    months, position = _decode_vint(value, 0)
+    days, position = _decode_vint(value, position)
+    nanoseconds, _ = _decode_vint(value, position)
+    return Duration(months, days, nanoseconds)
 
 
-def _decode_duration(value: bytes) -> Duration:
-    parts, position = [], 0
-    for _ in Duration._fields:
-        part, position = decode_signed_vint(value, position)
-        parts.append(part)
-    if position != len(value):
-        raise ValueError("bytes are left over after a duration")
-    return Duration(*parts)
-
-
-def encode_signed_vint(value: int) -> bytes:
-    """A zig-zag [vint]: the leading ones of the first byte tell how many bytes follow (v5 section 3)."""
-    coded = (value << 1) ^ (value >> 63)
-    if not 0 <= coded < 1 << 64:
-        raise OverflowError("more than 64 bits")
-    extra = 0
-    while extra < 8 and coded >> (7 * (extra + 1)):
-        extra += 1
-    if extra == 8:
-        return b"\xff" + coded.to_bytes(8, "big")
-    body = bytearray(coded.to_bytes(extra + 1, "big"))
-    body[0] |= 0xFF & ~(0xFF >> extra)
-    return bytes(body)
-
-
-def decode_signed_vint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, and where the next begins. Raises ValueError where bytes are missing."""
-    if position >= len(data):
+def _decode_vint(value: bytes, position: int) -> tuple[int, int]:
+    if position >= len(value):
         raise ValueError("a vint is missing")
-    first = data[position]
-    extra = 8 - (first ^ 0xFF).bit_length()
-    end = position + 1 + extra
-    if end > len(data):
+    first = value[position]
+    following = 8 - (first ^ 0xFF).bit_length()
+    end = position + 1 + following
+    if end > len(value):
         raise ValueError("a vint is cut off")
-    head = first & (0xFF >> extra) if extra < 8 else 0
-    coded = head << (8 * extra) | int.from_bytes(data[position + 1 : end], "big")
-    return (coded >> 1) ^ -(coded & 1), end
+    folded = (first & (0xFF >> following)) << 8 * following | int.from_bytes(value[position + 1 : end], "big")
+    return (~(folded >> 1) if folded & 1 else folded >> 1), end
 
 
-_Codec = tuple[tuple[type, ...], Callable[..., bytes], Callable[[bytes], object]]
+_MAY_BE_EMPTY: Final = frozenset({ASCII_CODE, VARCHAR_CODE, BLOB_CODE, CUSTOM_CODE})
 
-_LONG: Final = _fixed(Struct(">q"))
-_ASCII: Final[_Codec] = ((str,), lambda value: value.encode("ascii"), lambda value: value.decode("ascii"))
-_TEXT: Final[_Codec] = ((str,), str.encode, bytes.decode)
-_BYTES: Final[_Codec] = ((bytes,), bytes, bytes)
-_UUID: Final[_Codec] = ((UUID,), lambda value: value.bytes, _decode_uuid)
+_FLOATS: Final[dict[int, Struct]] = {FLOAT_CODE: _FLOAT, DOUBLE_CODE: _DOUBLE}
 
-_CODECS: Final[dict[int, _Codec]] = {
-    CUSTOM_CODE: _BYTES,
-    ASCII_CODE: _ASCII,
-    BIGINT_CODE: _LONG,
-    BLOB_CODE: _BYTES,
-    BOOLEAN_CODE: ((bool,), lambda value: b"\1" if value else b"\0", _boolean),
-    COUNTER_CODE: _LONG,
-    DECIMAL_CODE: ((Decimal,), _encode_decimal, _decode_decimal),
-    DOUBLE_CODE: ((float, int), _DOUBLE.pack, lambda value: _DOUBLE.unpack(value)[0]),
-    FLOAT_CODE: ((float, int), _FLOAT.pack, lambda value: _FLOAT.unpack(value)[0]),
-    INT_CODE: _fixed(Struct(">i")),
-    TIMESTAMP_CODE: _LONG,
-    UUID_CODE: _UUID,
-    VARCHAR_CODE: _TEXT,
-    VARINT_CODE: ((int,), _encode_varint, _decode_varint),
-    TIMEUUID_CODE: _UUID,
-    INET_CODE: ((str,), _encode_inet, _decode_inet),
-    DATE_CODE: ((int,), _encode_date, _decode_date),
-    TIME_CODE: _LONG,
-    SMALLINT_CODE: _fixed(Struct(">h")),
-    TINYINT_CODE: _fixed(Struct(">b")),
-    DURATION_CODE: ((Duration,), _encode_duration, _decode_duration),
+_INTEGER_LENGTHS: Final[dict[int, int]] = {
+    BIGINT_CODE: 8,
+    COUNTER_CODE: 8,
+    TIMESTAMP_CODE: 8,
+    TIME_CODE: 8,
+    INT_CODE: 4,
+    SMALLINT_CODE: 2,
+    TINYINT_CODE: 1,
 }
 
-_MAY_BE_EMPTY: Final = frozenset((CUSTOM_CODE, ASCII_CODE, BLOB_CODE, VARCHAR_CODE))
-
-
-def _codec(code: int) -> _Codec:
-    found = _CODECS.get(code)
-    if found is None:
-        raise LocalProtocolError(f"0x{code:04X} is the code of no simple type")
-    return found
+_DECODERS: Final[dict[int, Callable[[bytes], object]]] = {
+    CUSTOM_CODE: _decode_blob,
+    ASCII_CODE: _decode_ascii,
+    BLOB_CODE: _decode_blob,
+    BOOLEAN_CODE: _decode_boolean,
+    DECIMAL_CODE: _decode_decimal,
+    DOUBLE_CODE: _decode_double,
+    FLOAT_CODE: _decode_float,
+    UUID_CODE: _decode_uuid,
+    VARCHAR_CODE: _decode_utf8,
+    VARINT_CODE: _decode_varint,
+    TIMEUUID_CODE: _decode_uuid,
+    INET_CODE: _decode_inet,
+    DATE_CODE: _decode_date,
+    DURATION_CODE: _decode_duration,
+    **{code: _decode_integer(length) for code, length in _INTEGER_LENGTHS.items()},
+}

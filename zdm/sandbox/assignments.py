@@ -15,7 +15,7 @@ from zdm.sandbox.schema import Column, Table
 from zdm.sandbox.statements import Assignment, Term
 from zdm.sandbox.storage import Cell, Row
 from zdm.sandbox.terms import Bindings, evaluate, known
-from zdm.sandbox.type_names import describe, elements, is_list, is_map, is_set
+from zdm.sandbox.type_names import is_list, is_map, is_set
 from zdm.sandbox.values import unpack_list, unpack_map
 
 Stamped = Callable[[bytes | None], Cell]
@@ -42,16 +42,25 @@ def assign(table: Table, column: Column, assignment: Assignment, bindings: Bindi
     if assignment.operator == "=":
         return _whole(column, assignment.value, bindings, cell)
     if not column.is_multicell:
-        what = "frozen collection" if column.type.parameters else "non-collection"
+        what = "frozen collection" if column.type.arguments else "non-collection"
         if what == "non-collection" and assignment.operator in "+-":
-            raise invalid(f"Invalid operation ({column.name} = {column.name} {assignment.operator} ...) for non counter column {column.name}")
-        raise invalid(f"Invalid operation ({column.name} = {column.name} {assignment.operator} ...) for {what} column {column.name}")
+            raise invalid(
+                f"Invalid operation ({column.name} = {column.name} {assignment.operator} ...) "
+                f"for non counter column {column.name}"
+            )
+        raise invalid(
+            f"Invalid operation ({column.name} = {column.name} {assignment.operator} ...) "
+            f"for {what} column {column.name}"
+        )
     return _add_or_remove(column, assignment, bindings, cell)
 
 
 def _count(column: Column, assignment: Assignment, bindings: Bindings, cell: Stamped) -> Change | None:
     if assignment.operator not in ("+", "-"):
-        raise invalid(f"Cannot set the value of counter column {column.name} (counters can only be incremented/decremented, not set)")
+        raise invalid(
+            f"Cannot set the value of counter column {column.name} "
+            "(counters can only be incremented/decremented, not set)"
+        )
     value = evaluate(assignment.value, BIGINT, column.name, bindings)
     if isinstance(value, Unset):
         return None
@@ -67,7 +76,9 @@ def _count(column: Column, assignment: Assignment, bindings: Bindings, cell: Sta
         assert isinstance(total, int)
         wrapped = (total + step + 2**63) % 2**64 - 2**63
         new = cell(encode_cql(BIGINT, wrapped))
-        row.cells[column.name] = Cell(new.value, max(new.timestamp, old.timestamp if old is not None else new.timestamp))
+        row.cells[column.name] = Cell(
+            new.value, max(new.timestamp, old.timestamp if old is not None else new.timestamp)
+        )
 
     return Change(column, apply)
 
@@ -81,7 +92,7 @@ def _whole(column: Column, term: Term, bindings: Bindings, cell: Stamped) -> Cha
 
     def apply(row: Row, deleted: int) -> None:
         collection = row.collection(column.name)
-        # One less, so that the new elements, which have the statement's timestamp, are not deleted with the old ones.
+        # One less, so that the new which have the statement's timestamp, are not deleted with the old ones.
         collection.deleted = max(collection.deleted, cell(None).timestamp - 1)
         for path, item in _cells(column.type, value or b"\x00\x00\x00\x00"):
             collection.put(path, cell(item))
@@ -101,14 +112,21 @@ def _cells(kind: CqlType, packed: bytes) -> list[tuple[object, bytes]]:
 def _element(column: Column, assignment: Assignment, bindings: Bindings, cell: Stamped) -> Change | None:
     """`m[key] = value` and `l[index] = value`."""
     if not column.is_multicell or assignment.key is None or is_set(column.type):
-        raise invalid(f"Invalid operation ({column.name}[...] = ...) for column {column.name} of type {column.type_text}")
-    value = evaluate(assignment.value, elements(column.type)[-1], column.name, bindings)
+        raise invalid(
+            f"Invalid operation ({column.name}[...] = ...) for column {column.name} of type {column.type_text}"
+        )
+    value = evaluate(assignment.value, column.type.arguments[-1], column.name, bindings)
     if isinstance(value, Unset):
         return None
     if is_list(column.type):
         index = _index(assignment.key, column, bindings)
-        return Change(column, lambda row, deleted: row.collection(column.name).put(_path(column, row, index, bindings, deleted), cell(value)))
-    key = known(assignment.key, elements(column.type)[0], column.name, bindings)
+        return Change(
+            column,
+            lambda row, deleted: row.collection(column.name).put(
+                _path(column, row, index, bindings, deleted), cell(value)
+            ),
+        )
+    key = known(assignment.key, column.type.arguments[0], column.name, bindings)
     return Change(column, lambda row, deleted: row.collection(column.name).put(key, cell(value)))
 
 
@@ -133,12 +151,12 @@ def _add_or_remove(column: Column, assignment: Assignment, bindings: Bindings, c
     removes = assignment.operator == "-"
     if assignment.operator == "prepend" and not is_list(kind):
         raise invalid(f"Invalid operation ({column.name} = ... + {column.name}) for non list column {column.name}")
-    wanted = set_of(elements(kind)[0]) if removes and is_map(kind) else kind
+    wanted = set_of(kind.arguments[0]) if removes and is_map(kind) else kind
     packed = evaluate(assignment.value, wanted, column.name, bindings)
     if isinstance(packed, Unset):
         return None
     if packed is None:
-        raise invalid(f"Invalid null value for column {column.name} of type {describe(kind)}")
+        raise invalid(f"Invalid null value for column {column.name} of type {kind}")
     if removes:
         return _remove_items(column, unpack_list(packed), bindings, cell)
 
@@ -182,6 +200,11 @@ def remove(column: Column, key: Term | None, bindings: Bindings, timestamp: int)
         raise invalid(f"Invalid deletion operation for non collection column {column.name}")
     if is_list(column.type):
         index = _index(key, column, bindings)
-        return Change(column, lambda row, deleted: row.collection(column.name).put(_path(column, row, index, bindings, deleted), tombstone))
-    path = known(key, elements(column.type)[0], column.name, bindings)
+        return Change(
+            column,
+            lambda row, deleted: row.collection(column.name).put(
+                _path(column, row, index, bindings, deleted), tombstone
+            ),
+        )
+    path = known(key, column.type.arguments[0], column.name, bindings)
     return Change(column, lambda row, deleted: row.collection(column.name).put(path, tombstone))

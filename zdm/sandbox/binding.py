@@ -33,11 +33,12 @@ from zdm.sandbox.statements import (
     Statement,
     Term,
     TupleTerm,
+    TypeName,
     Update,
 )
-from zdm.sandbox.type_names import elements, field_names, is_collection, is_list, is_map
+from zdm.sandbox.type_names import is_collection, is_list, is_map
 
-Resolve = Callable[..., CqlType]
+Resolve = Callable[[TypeName], CqlType]
 
 
 class MarkerColumns:
@@ -71,8 +72,10 @@ class MarkerColumns:
         for index, (argument, kind) in enumerate(zip(term.arguments, function.arguments, strict=True)):
             self.visit(argument, f"arg{index}(system.{function.name})", kind)
 
-    def _visit_parts(self, term: ListTerm | SetTerm | MapTerm | TupleTerm | FieldsTerm, name: str, kind: CqlType) -> None:
-        types = elements(kind)
+    def _visit_parts(
+        self, term: ListTerm | SetTerm | MapTerm | TupleTerm | FieldsTerm, name: str, kind: CqlType
+    ) -> None:
+        types = kind.arguments
         if isinstance(term, MapTerm) and len(types) == 2:
             for key, value in term.pairs:
                 self.visit(key, f"key({name})", types[0])
@@ -84,7 +87,7 @@ class MarkerColumns:
             for index, (item, inner) in enumerate(zip(term.items, types, strict=False)):
                 self.visit(item, f"{name}[{index}]", inner)
         elif isinstance(term, FieldsTerm):
-            inner_types = dict(zip(field_names(kind), types, strict=True))
+            inner_types = dict(zip(kind.field_names, types, strict=True))
             for field, item in term.fields:
                 if field in inner_types:
                     self.visit(item, f"{name}.{field}", inner_types[field])
@@ -101,8 +104,8 @@ class MarkerColumns:
         elif relation.operator.startswith("CONTAINS") and is_collection(columns[0].type):
             is_key = relation.operator == "CONTAINS KEY"
             label = f"{'key' if is_key else 'value'}({columns[0].name})"
-            self.visit(relation.value, label, elements(columns[0].type)[0 if is_key else -1])
-        elif relation.key is not None and elements(columns[0].type):
+            self.visit(relation.value, label, columns[0].type.arguments[0 if is_key else -1])
+        elif relation.key is not None and columns[0].type.arguments:
             self._visit_element(columns[0], relation.key, relation.value)
         else:
             self.visit(relation.value, columns[0].name, columns[0].type)
@@ -120,7 +123,11 @@ class MarkerColumns:
         if relation.operator == "IN" and isinstance(relation.value, Marker):
             self.visit(relation.value, f"in{label}", list_of(kind))
             return
-        alternatives = relation.value.items if relation.operator == "IN" and isinstance(relation.value, TupleTerm) else (relation.value,)
+        alternatives = (
+            relation.value.items
+            if relation.operator == "IN" and isinstance(relation.value, TupleTerm)
+            else (relation.value,)
+        )
         for alternative in alternatives:
             if isinstance(alternative, TupleTerm):
                 for item, column in zip(alternative.items, columns, strict=False):
@@ -129,7 +136,7 @@ class MarkerColumns:
                 self.visit(alternative, label, kind)
 
     def _visit_element(self, column: Column, key: Term, value: Term | None) -> None:
-        types = elements(column.type)
+        types = column.type.arguments
         if is_list(column.type):
             self.visit(key, f"idx({column.name})", INT)
         else:
@@ -139,10 +146,10 @@ class MarkerColumns:
     def visit_assignment(self, assignment: Assignment) -> None:
         column = self.table.column(assignment.column)
         kind = BIGINT if column.type_text == "counter" else column.type
-        if assignment.operator == "[]" and assignment.key is not None and elements(kind):
+        if assignment.operator == "[]" and assignment.key is not None and kind.arguments:
             self._visit_element(column, assignment.key, assignment.value)
         elif assignment.operator == "-" and is_map(kind):
-            self.visit(assignment.value, column.name, set_of(elements(kind)[0]))
+            self.visit(assignment.value, column.name, set_of(kind.arguments[0]))
         else:
             self.visit(assignment.value, column.name, column.type)
 
@@ -183,10 +190,12 @@ class MarkerColumns:
         elif isinstance(term, FieldTerm) and term.key is not None:
             column = self.table.column(term.column)
             if is_collection(column.type):
-                self.visit(term.key, f"key({column.name})", elements(column.type)[0])
+                self.visit(term.key, f"key({column.name})", column.type.arguments[0])
 
 
-def marker_columns(statement: Statement, schema: Schema, current: str | None, resolve: Resolve) -> dict[int, ColumnSpec]:
+def marker_columns(
+    statement: Statement, schema: Schema, current: str | None, resolve: Resolve
+) -> dict[int, ColumnSpec]:
     """By marker index, the column it stands for."""
     if isinstance(statement, BatchText):
         found: dict[int, ColumnSpec] = {}
@@ -203,7 +212,9 @@ def marker_columns(statement: Statement, schema: Schema, current: str | None, re
     return columns.found
 
 
-def bind_metadata(statement: Statement, count: int, schema: Schema, current: str | None, resolve: Resolve) -> BindMetadata:
+def bind_metadata(
+    statement: Statement, count: int, schema: Schema, current: str | None, resolve: Resolve
+) -> BindMetadata:
     """What PREPARE answers about the markers, with the indexes of those that are the partition key."""
     found = marker_columns(statement, schema, current, resolve)
     if len(found) != count:

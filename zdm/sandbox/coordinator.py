@@ -10,16 +10,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from zdm.protocol.consistency import Consistency
 from zdm.protocol.errors import Unprepared
-from zdm.protocol.metadata import ColumnSpec, RowsMetadata
+from zdm.protocol.metadata import NO_RESULT, ColumnSpec
+from zdm.protocol.primitives import Value
 from zdm.protocol.query_parameters import QueryParameters
 from zdm.protocol.requests import Batch, BatchChild, Execute, Prepare, Query
 from zdm.protocol.responses import Prepared, Rows, SchemaChange, SetKeyspace, Void
-from zdm.sandbox import replicas, schema_change, system_tables, tracing
-from zdm.sandbox.binding import arrange, bind_metadata, marker_columns
+from zdm.sandbox import replicas, schema_change, system_tables
+from zdm.sandbox.binding import Resolve, arrange, bind_metadata, marker_columns
 from zdm.sandbox.describe import describe_schema
 from zdm.sandbox.execute_read import metadata, select_rows
 from zdm.sandbox.execute_write import Write, apply_writes, make_write
@@ -41,8 +41,9 @@ from zdm.sandbox.statements import (
     Update,
     Use,
 )
+from zdm.sandbox.storage import Key
 from zdm.sandbox.terms import Bindings
-from zdm.sandbox.type_names import resolver
+from zdm.sandbox.type_names import resolve
 
 if TYPE_CHECKING:
     from zdm.sandbox.clusters import SandboxCluster
@@ -62,6 +63,7 @@ class PreparedStatement:
     keyspace: str | None
     statement: Statement
     columns: list[ColumnSpec]
+    tables: frozenset[tuple[str, str]]
 
 
 class Coordinator:
@@ -91,14 +93,16 @@ class Coordinator:
         keyspace = request.keyspace or self.keyspace
         resolve = self._resolver(keyspace)
         bind = bind_metadata(statement, markers, schema, keyspace, resolve)
-        result = RowsMetadata([], 0)
+        result = NO_RESULT
         if isinstance(statement, Select):
             result = metadata(outputs(schema.table(statement.table, keyspace), statement, resolve))
         elif isinstance(statement, Insert | Update | Delete):
             self._check_writable(schema.table(statement.table, keyspace))
         own = None if _is_qualified(statement) else keyspace
         digest = hashlib.md5(self.cluster.prepared_salt + (own or "").encode() + request.text.encode()).digest()
-        self.cluster.prepared[digest] = PreparedStatement(digest, request.text, keyspace, statement, bind.columns)
+        self.cluster.prepared[digest] = PreparedStatement(
+            digest, request.text, keyspace, statement, bind.columns, _tables(statement, keyspace)
+        )
         return Prepared(digest, bind, result)
 
     def execute(self, request: Execute) -> Answer:
@@ -126,14 +130,16 @@ class Coordinator:
         timestamp = self.cluster.timestamp() if request.timestamp is None else request.timestamp
         return self._batch(request.kind, children, timestamp, request.consistency, request.serial_consistency)
 
-    def _child(self, child: BatchChild) -> tuple[Modification, Sequence[object], str | None]:
+    def _child(self, child: BatchChild) -> tuple[Modification, Sequence[Value], str | None]:
         keyspace = self.keyspace
         if isinstance(child.statement, bytes):
             prepared = self._prepared(child.statement)
             statement, columns, keyspace = prepared.statement, prepared.columns, prepared.keyspace
         else:
             statement, markers = parse(child.statement)
-            found = marker_columns(statement, self.cluster.schema, keyspace, self._resolver(keyspace)) if markers else {}
+            found = (
+                marker_columns(statement, self.cluster.schema, keyspace, self._resolver(keyspace)) if markers else {}
+            )
             columns = [found[index] for index in sorted(found)]
         if not isinstance(statement, Insert | Update | Delete):
             raise invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
@@ -142,7 +148,7 @@ class Coordinator:
     def _batch(
         self,
         kind: int,
-        children: Sequence[tuple[Modification, Sequence[object], str | None]],
+        children: Sequence[tuple[Modification, Sequence[Value], str | None]],
         timestamp: int,
         consistency: int,
         serial: int | None,
@@ -159,7 +165,7 @@ class Coordinator:
         return apply_writes(writes, self.cluster.clock(), is_batch=True) or Void()
 
     def _execute(
-        self, statement: Statement, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+        self, statement: Statement, values: Sequence[Value], parameters: QueryParameters, keyspace: str | None
     ) -> Answer:
         cluster = self.cluster
         if isinstance(statement, Select):
@@ -190,11 +196,11 @@ class Coordinator:
         return cluster.change_schema(statement, keyspace)
 
     def _batch_text(
-        self, statement: BatchText, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+        self, statement: BatchText, values: Sequence[Value], parameters: QueryParameters, keyspace: str | None
     ) -> Answer:
         if statement.timestamp is not None and any(child.timestamp is not None for child in statement.children):
             raise invalid("Timestamp must be set either on BATCH or individual statements")
-        children: list[tuple[Modification, Sequence[object], str | None]] = []
+        children: list[tuple[Modification, Sequence[Value], str | None]] = []
         for child in statement.children:
             stamped = child if child.timestamp is not None else replace(child, timestamp=statement.timestamp)
             children.append((stamped, values, keyspace))
@@ -202,23 +208,27 @@ class Coordinator:
         return self._batch(statement.kind, children, timestamp, parameters.consistency, parameters.serial_consistency)
 
     def _select(
-        self, statement: Select, values: Sequence[object], parameters: QueryParameters, keyspace: str | None
+        self, statement: Select, values: Sequence[Value], parameters: QueryParameters, keyspace: str | None
     ) -> Rows:
         table = self.cluster.schema.table(statement.table, keyspace)
         owner = self.cluster.schema.keyspaces[table.keyspace]
         if owner.is_local:
             table = system_tables.filled(table, self.cluster, self.node)
-        else:
-            replicas.check_read(self.cluster, owner, parameters.consistency)
-        state = parameters.paging_state
-        resolve = self._resolver(table.keyspace)
-        return select_rows(table, statement, self._bindings(values), parameters.page_size, state, resolve)
 
-    def _bindings(self, values: Sequence[object]) -> Bindings:
-        return Bindings(values, self.cluster.clock(), call_in_value)  # type: ignore[arg-type]  # Value is checked where used
+        def check(keys: list[Key] | None) -> None:
+            if not owner.is_local:
+                replicas.check_read(self.cluster, owner, parameters.consistency, keys)
 
-    def _resolver(self, keyspace: str | None):  # type: ignore[no-untyped-def]
-        return resolver(self.cluster.schema, keyspace)
+        state, resolve = parameters.paging_state, self._resolver(table.keyspace)
+        bindings = self._bindings(values)
+        return select_rows(table, statement, bindings, parameters.page_size, state, resolve, check)
+
+    def _bindings(self, values: Sequence[Value]) -> Bindings:
+        return Bindings(values, self.cluster.clock(), call_in_value)
+
+    def _resolver(self, keyspace: str | None) -> Resolve:
+        owner = self.cluster.schema.keyspaces.get(keyspace or "")
+        return lambda name: resolve(name, owner)
 
     def _check_writable(self, table: Table) -> None:
         if self.cluster.schema.keyspaces[table.keyspace].is_local:
@@ -231,10 +241,6 @@ class Coordinator:
                 raise invalid(f"Consistency level ANY is not yet supported for counter table {write.table.name}")
             replicas.check_write(self.cluster, owner, consistency, write, serial)
 
-    def trace(self, request_text: str) -> UUID:
-        """Writes a finished session of this text into system_traces and returns its id."""
-        return tracing.record(self.cluster, self.node, request_text)
-
 
 def _is_qualified(statement: Statement) -> bool:
     """Whether all its tables are written with their keyspace, so that the connection's one does not matter."""
@@ -243,6 +249,15 @@ def _is_qualified(statement: Statement) -> bool:
     if isinstance(statement, Select | Insert | Update | Delete | Truncate):
         return statement.table.keyspace is not None
     return True
+
+
+def _tables(statement: Statement, keyspace: str | None) -> frozenset[tuple[str, str]]:
+    """The tables a statement is about."""
+    if isinstance(statement, BatchText):
+        return frozenset().union(*(_tables(child, keyspace) for child in statement.children))
+    if isinstance(statement, Select | Insert | Update | Delete | Truncate):
+        return frozenset({(statement.table.keyspace or keyspace or "", statement.table.name)})
+    return frozenset()
 
 
 def _check_batch_kind(kind: int, table: Table) -> None:

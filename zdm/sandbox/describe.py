@@ -27,12 +27,18 @@ class Element(NamedTuple):
 def describe_schema(schema: Schema, statement: Describe, current: str | None, cluster_name: str) -> Rows:
     """The answer to a DESCRIBE of a connection whose keyspace is `current`; raises INVALID for what is not there."""
     if statement.subject == "cluster":
-        fields = {"cluster": cluster_name, "partitioner": PARTITIONER, "snitch": "org.apache.cassandra.locator.SimpleSnitch"}
+        fields = {
+            "cluster": cluster_name,
+            "partitioner": PARTITIONER,
+            "snitch": "org.apache.cassandra.locator.SimpleSnitch",
+        }
         return _rows(list(fields), [list(fields.values())], "cluster")
     elements = list(_elements(schema, statement, current))
     if statement.subject in ("keyspaces", "tables", "types", "functions", "aggregates"):
         return _rows(["keyspace_name", "type", "name"], [list(element[:3]) for element in elements], "describe")
-    return _rows(["keyspace_name", "type", "name", "create_statement"], [list(element) for element in elements], "describe")
+    return _rows(
+        ["keyspace_name", "type", "name", "create_statement"], [list(element) for element in elements], "describe"
+    )
 
 
 def _rows(names: list[str], rows: list[list[str | None]] | list[list[str]], table: str) -> Rows:
@@ -131,10 +137,14 @@ def _table(table: Table) -> Iterator[Element]:
         lines.append(f"    PRIMARY KEY ({_primary_key(table)})")
     options = []
     if table.clustering:
-        order = ", ".join(f"{quoted(column.name)} {'DESC' if column.descends else 'ASC'}" for column in table.clustering)
+        order = ", ".join(
+            f"{quoted(column.name)} {'DESC' if column.descends else 'ASC'}" for column in table.clustering
+        )
         options.append(f"CLUSTERING ORDER BY ({order})")
     shown = DEFAULTS | {name: option_value(name, value) for name, value in table.options.items()}
-    options += [f"{name} = {_option(value)}" for name, value in sorted(shown.items()) if "read_repair_chance" not in name]
+    options += [
+        f"{name} = {_option(value)}" for name, value in sorted(shown.items()) if "read_repair_chance" not in name
+    ]
     where = f"{quoted(table.keyspace)}.{quoted(table.name)}"
     body = ",\n".join(lines)
     create = f"CREATE TABLE {where} (\n{body}\n) WITH " + "\n    AND ".join(options) + ";"

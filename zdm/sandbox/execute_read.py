@@ -1,7 +1,8 @@
 """SELECT: which rows, in which order, how many of them in this page, and what the next page starts from.
 
-Partitions come in token order, or in the order of the IN list; rows in clustering order. A page that is full has a paging
-state even if nothing follows, as Cassandra's has. The state is the position of the last row and what is left of the limits.
+Partitions come in token order, or in the order of the IN list; rows in clustering order. A page that is full has a
+paging state even if nothing follows, as Cassandra's has. The state is the position of the last row and what is left of
+the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zdm.sandbox.restrictions import Restrictions, check_filtering, restrict
 from zdm.sandbox.rows import LiveRow, live_rows, row_order
 from zdm.sandbox.schema import Table
 from zdm.sandbox.selection import Output, aggregated, is_aggregate, outputs
-from zdm.sandbox.statements import Select, Term
+from zdm.sandbox.statements import Select, Term, TypeName
 from zdm.sandbox.storage import Key, Partition, serialise_key
 from zdm.sandbox.terms import Bindings, evaluate
 from zdm.sandbox.values import pack_list, unpack_list
@@ -53,7 +54,9 @@ class Position:
             rest = state[_STATE.size + 4 :]
             if mark != _STATE_MARK or len(rest) < size:
                 raise ValueError
-            return Position(tuple(unpack_list(rest[:size])), tuple(unpack_list(rest[size:])) if has_row else None, remaining, here)
+            return Position(
+                tuple(unpack_list(rest[:size])), tuple(unpack_list(rest[size:])) if has_row else None, remaining, here
+            )
         except (error, ValueError):
             raise protocol_error("Invalid value for the paging state") from None
 
@@ -64,13 +67,18 @@ def select_rows(
     bindings: Bindings,
     page_size: int | None,
     paging_state: bytes | None,
-    resolve: Callable[..., CqlType],
+    resolve: Callable[[TypeName], CqlType],
+    check_replicas: Callable[[list[Key] | None], None],
 ) -> Rows:
-    """The answer to a SELECT. Raises INVALID where it can't be executed as it is."""
+    """The answer to a SELECT. Raises INVALID where it can't be executed as it is.
+
+    `check_replicas` is given the partition keys, None for a scan, before a row is read, and may raise.
+    """
     selected = outputs(table, select, resolve)
     found = restrict(table, select.where, bindings)
     check_filtering(table, found, select.allows_filtering)
     descends = _descends(table, select, found)
+    check_replicas(found.keys)
     limit = _limit(select.limit, "LIMIT", bindings)
     partition_limit = _limit(select.partition_limit, "PER PARTITION LIMIT", bindings)
     start = Position.decode(paging_state) if paging_state is not None else None
@@ -115,7 +123,8 @@ def _check_distinct(table: Table, select: Select) -> None:
         column = table.columns.get(output.spec.name)
         if column is not None and column.kind not in ("partition_key", "static"):
             raise invalid(
-                f"SELECT DISTINCT queries must only request partition key columns and/or static columns (not {column.name})"
+                "SELECT DISTINCT queries must only request partition key columns and/or static columns "
+                f"(not {column.name})"
             )
 
 
@@ -130,9 +139,14 @@ def _descends(table: Table, select: Select, found: Restrictions) -> bool:
     for index, (name, descends) in enumerate(select.order):
         column = table.column(name)
         if column not in clustering:
-            raise invalid(f"Order by is currently only supported on the clustered columns of the PRIMARY KEY, got {name}")
+            raise invalid(
+                f"Order by is currently only supported on the clustered columns of the PRIMARY KEY, got {name}"
+            )
         if index >= len(clustering) or clustering[index] is not column:
-            raise invalid("Order by currently only supports the ordering of columns following their declared order in the PRIMARY KEY")
+            raise invalid(
+                "Order by currently only supports the ordering of columns following their declared order "
+                "in the PRIMARY KEY"
+            )
         directions.add(descends != column.descends)
     if len(directions) > 1:
         raise invalid("Unsupported order by relation")
@@ -159,9 +173,7 @@ def _partitions(table: Table, found: Restrictions, start: Position | None) -> It
             yield partition
 
 
-def _rows(
-    table: Table, found: Restrictions, now: float, descends: bool, start: Position | None
-) -> Iterator[LiveRow]:
+def _rows(table: Table, found: Restrictions, now: float, descends: bool, start: Position | None) -> Iterator[LiveRow]:
     for partition in _partitions(table, found, start):
         after = start if start is not None and start.key == partition.key else None
         if after is not None and after.row is None:
@@ -203,7 +215,11 @@ class _Page:
 
 
 def _page(
-    rows: Iterator[LiveRow], limit: int | None, partition_limit: int | None, page_size: int | None, start: Position | None
+    rows: Iterator[LiveRow],
+    limit: int | None,
+    partition_limit: int | None,
+    page_size: int | None,
+    start: Position | None,
 ) -> _Page:
     page = _Page([])
     partition = start.key if start is not None else None

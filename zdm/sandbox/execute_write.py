@@ -29,7 +29,7 @@ _FALSE: Final = b"\x00"
 
 @dataclass(slots=True)
 class Write:
-    """One checked statement. `rows` are the clustering keys it changes; None: all that `covers` says, or static cells."""
+    """One checked statement. `rows` are the clustering keys it changes; None: a range of them, or static cells."""
 
     table: Table
     keys: list[Key]
@@ -56,7 +56,9 @@ class Stamp:
         return Cell(value, self.timestamp, self.ttl, self.now + self.ttl)
 
 
-def make_write(table: Table, statement: Modification, bindings: Bindings, timestamp: int, is_batch: bool = False) -> Write:
+def make_write(
+    table: Table, statement: Modification, bindings: Bindings, timestamp: int, is_batch: bool = False
+) -> Write:
     """The checked form of a statement; `timestamp` counts where the statement has none. Raises INVALID."""
     own = _timestamp(statement.timestamp, bindings)
     if own is not None and table.is_counter:
@@ -135,7 +137,13 @@ def _insert(table: Table, statement: Insert, bindings: Bindings, stamp: Stamp) -
     changes = _changes(table, [Assignment(column.name, "=", given[column.name]) for column in others], bindings, stamp)
     apply = _applying(table, [key], rows, changes, stamp.cell(b"") if not static_only else None)
     return Write(
-        table, [key], rows or None, apply, statement.if_not_exists, statement.if_not_exists, touches_static_only=static_only
+        table,
+        [key],
+        rows or None,
+        apply,
+        statement.if_not_exists,
+        statement.if_not_exists,
+        touches_static_only=static_only,
     )
 
 
@@ -218,7 +226,7 @@ def _condition(column: Column, relation: Relation, bindings: Bindings) -> Callab
     if relation.key is None and relation.operator in ("=", "!="):
         value = evaluate(relation.value, column.type, column.name, bindings)
         if isinstance(value, Unset):
-            raise invalid(f"Invalid 'unset' value in condition")
+            raise invalid("Invalid 'unset' value in condition")
         if value is None or relation.operator == "!=":
             is_equal = relation.operator == "="
             return lambda row: (row.values.get(column.name) == value) is is_equal
@@ -238,9 +246,11 @@ def _update(table: Table, statement: Update, bindings: Bindings, stamp: Stamp) -
             if not missing:
                 raise invalid("Slice restrictions are not supported on the clustering columns in UPDATE statements")
             raise invalid(f"Some clustering keys are missing: {', '.join(missing)}")
-        rows = []
+        rows: list[Key] = []
     elif static_only and found.has_clustering:
-        raise invalid(f"Invalid restrictions on clustering columns since the UPDATE statement modifies only static columns")
+        raise invalid(
+            "Invalid restrictions on clustering columns since the UPDATE statement modifies only static columns"
+        )
     else:
         rows = found.clusterings if found.clusterings is not None else [()]
     rows = [] if static_only else rows
@@ -275,7 +285,10 @@ def _delete(table: Table, statement: Delete, bindings: Bindings, stamp: Stamp) -
     if write.is_conditional and write.rows is None and not static_only and table.clustering:
         if not all(column.kind == STATIC for column, _ in write.conditions) or statement.if_exists:
             names = ", ".join(column.name for column in table.clustering)
-            raise invalid(f"DELETE statements must restrict all PRIMARY KEY columns with equality relations in order to delete non static columns, but column '{names}' is not restricted")
+            raise invalid(
+                "DELETE statements must restrict all PRIMARY KEY columns with equality relations in order to delete "
+                f"non static columns, but column '{names}' is not restricted"
+            )
     return write
 
 
@@ -298,7 +311,7 @@ def _deleting(
 
 
 def apply_writes(writes: Sequence[Write], now: float, is_batch: bool = False) -> Rows | None:
-    """Applies them all, or, if a condition does not hold, none. The answer is `[applied]` where there are conditions."""
+    """Applies them all, or none if a condition does not hold. Answers `[applied]` where there are conditions."""
     conditional = [write for write in writes if write.is_conditional]
     if not conditional:
         for write in writes:

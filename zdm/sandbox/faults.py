@@ -109,8 +109,12 @@ class Faults:
 
 
 def make_error(code: int, message: str, fields: Mapping[str, object]) -> Error:
-    """The ERROR of this code with its fields, those not given being plausible: level ONE, one required, none received."""
-    level, required, received = (_int(fields, "consistency", 1), _int(fields, "required", 1), _int(fields, "received", 0))
+    """The ERROR of this code with its fields; those not given are plausible: level ONE, one required, none received."""
+    level, required, received = (
+        _int(fields, "consistency", 1),
+        _int(fields, "required", 1),
+        _int(fields, "received", 0),
+    )
     write_type = str(fields.get("write_type", "SIMPLE"))
     data_present = bool(fields.get("data_present", False))
     if code == ErrorCode.UNAVAILABLE:

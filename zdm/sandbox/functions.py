@@ -26,17 +26,18 @@ from zdm.protocol.types import (
     TIMESTAMP,
     TIMEUUID,
     TINYINT,
-    UUID as UUID_TYPE,
     VARCHAR,
     VARINT,
     CqlType,
     decode_cql,
     encode_cql,
 )
+from zdm.protocol.types import (
+    UUID as UUID_TYPE,
+)
 from zdm.sandbox.failures import invalid
 from zdm.sandbox.statements import CallTerm
 from zdm.sandbox.terms import Bindings, evaluate
-from zdm.sandbox.type_names import describe
 from zdm.sandbox.values import order
 
 Body = Callable[[Sequence[bytes | None], float], bytes | None]
@@ -66,7 +67,9 @@ def time_uuid(now: float) -> UUID:
 def _time_uuid(steps: int, sequence: int, node: int) -> UUID:
     steps += _UUID_EPOCH
     high = (steps >> 48 & 0x0FFF) | 0x1000
-    return UUID(fields=(steps & 0xFFFFFFFF, steps >> 32 & 0xFFFF, high, sequence >> 8 & 0x3F | 0x80, sequence & 0xFF, node))
+    return UUID(
+        fields=(steps & 0xFFFFFFFF, steps >> 32 & 0xFFFF, high, sequence >> 8 & 0x3F | 0x80, sequence & 0xFF, node)
+    )
 
 
 def _milliseconds(value: bytes | None) -> int:
@@ -121,7 +124,7 @@ _ALL: Final = [
 ]
 for _type in (ASCII, BIGINT, BOOLEAN, COUNTER, DATE, DECIMAL, DOUBLE, FLOAT, INET, INT, SMALLINT, TIME, TIMESTAMP,
               TIMEUUID, TINYINT, UUID_TYPE, VARCHAR, VARINT):  # fmt: skip
-    for _spelling in {describe(_type), "varchar" if _type is VARCHAR else describe(_type)}:
+    for _spelling in {str(_type), "varchar" if _type is VARCHAR else str(_type)}:
         _ALL.append(Function(f"{_spelling}asblob", (_type,), BLOB, lambda arguments, now: arguments[0]))
         _ALL.append(Function(f"blobas{_spelling}", (BLOB,), _type, lambda arguments, now: arguments[0]))
 
@@ -146,10 +149,10 @@ def choose(name: str, arguments: Sequence[CqlType | None], wanted: CqlType | Non
             if wanted is not None and not _assignable(function.returns, wanted):
                 raise invalid(
                     f"Type error: cannot assign result of function system.{function.name} "
-                    f"(type {describe(function.returns)}) to a value of type {describe(wanted)}"
+                    f"(type {str(function.returns)}) to a value of type {wanted}"
                 )
             return function
-    types = ", ".join("?" if given is None else describe(given) for given in arguments)
+    types = ", ".join("?" if given is None else str(given) for given in arguments)
     raise invalid(f"Invalid call to function {name}, none of its type signatures match ({types})")
 
 
@@ -162,7 +165,11 @@ def call_in_value(term: CallTerm, wanted: CqlType | None, bindings: Bindings) ->
     """The result of a call in VALUES, SET or WHERE, where arguments are constants, markers or calls."""
     types: list[CqlType | None] = []
     for argument in term.arguments:
-        types.append(choose(argument.name, [None] * len(argument.arguments), None).returns if isinstance(argument, CallTerm) else None)
+        types.append(
+            choose(argument.name, [None] * len(argument.arguments), None).returns
+            if isinstance(argument, CallTerm)
+            else None
+        )
     function = choose(term.name, types, wanted)
     values = []
     for argument, kind in zip(term.arguments, function.arguments, strict=True):
@@ -185,7 +192,9 @@ def aggregate_type(name: str, argument: CqlType) -> CqlType:
     if name == "count":
         return BIGINT
     if name in ("sum", "avg") and argument not in _NUMBERS:
-        raise invalid(f"Invalid call to function {name}, none of its type signatures match (known type signatures: numbers)")
+        raise invalid(
+            f"Invalid call to function {name}, none of its type signatures match (known type signatures: numbers)"
+        )
     return BIGINT if argument == COUNTER else argument
 
 
@@ -198,7 +207,7 @@ def aggregate(name: str, argument: CqlType, values: Sequence[bytes | None]) -> b
         chosen = min if name == "min" else max
         return chosen(present, key=lambda value: order(argument, value)) if present else None
     numbers: list[Any] = [decode_cql(argument, value) for value in present]
-    total = sum(numbers[1:], numbers[0]) if numbers else type(decode_cql(argument, _zero(argument)))(0)
+    total = sum(numbers[1:], numbers[0]) if numbers else decode_cql(argument, _zero(argument))
     if name == "avg" and numbers:
         total = _quotient(total, len(numbers))
     return encode_cql(aggregate_type(name, argument), total)

@@ -1,7 +1,7 @@
 """CQL text into statements: SELECT, INSERT, UPDATE, DELETE, BATCH and the small ones; DDL is in `grammar_schema`.
 
-What Cassandra's grammar has and the sandbox does not do (views, functions, roles, JSON, GROUP BY ...) is told apart from
-text that is no CQL at all: the first becomes an `Unsupported` statement or INVALID, the second is SYNTAX_ERROR.
+What Cassandra's grammar has and the sandbox does not do (views, functions, roles, JSON, GROUP BY ...) is told apart
+from text that is no CQL at all: the first becomes an `Unsupported` statement or INVALID, the second is SYNTAX_ERROR.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OTHER: Final = frozenset("grant revoke list call".split())
 
 
 def parse(text: str) -> tuple[Statement, int]:
-    """The statement and how many bind markers it has. Raises Failure with SYNTAX_ERROR, or INVALID for what is not done."""
+    """The statement and how many bind markers it has. Raises SYNTAX_ERROR, or INVALID for what is not done."""
     known = _KNOWN.get(text)
     if known is not None:
         _KNOWN.move_to_end(text)

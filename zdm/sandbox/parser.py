@@ -34,10 +34,10 @@ from zdm.sandbox.statements import (
 T = TypeVar("T")
 
 RESERVED: Final = frozenset(
-    "add allow alter and apply asc authorize batch begin by columnfamily create default delete desc describe drop entries "
-    "execute from full grant if in index infinity insert into is keyspace limit materialized mbean mbeans modify nan "
-    "norecursive not null of on or order primary rename replace revoke schema select set table to token truncate "
-    "unlogged unset update use using view where with".split()
+    "add allow alter and apply asc authorize batch begin by columnfamily create default delete desc describe drop "
+    "entries execute from full grant if in index infinity insert into is keyspace limit materialized mbean mbeans "
+    "modify nan norecursive not null of on or order primary rename replace revoke schema select set table to "
+    "token truncate unlogged unset update use using view where with".split()
 )
 _INTEGER: Final = re.compile(r"-?\d+\Z")
 _FLOAT: Final = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?\Z")
@@ -64,7 +64,9 @@ class Parser:
         token = token or self.peek()
         if token is None:
             line = self.text.count("\n") + 1
-            return syntax_error(f"line {line}:{len(self.text.rpartition(chr(10))[2])} no viable alternative at input '<EOF>'")
+            return syntax_error(
+                f"line {line}:{len(self.text.rpartition(chr(10))[2])} no viable alternative at input '<EOF>'"
+            )
         before = self.text[: token.start]
         column = len(before.rpartition("\n")[2])
         place = f"line {before.count(chr(10)) + 1}:{column}"
@@ -267,7 +269,7 @@ class Parser:
         if token is not None and token.kind is TokenKind.STRING:
             self.position += 1
             return TypeName(token.value, is_custom=True)
-        name = self.name()
+        name = "set" if self.take_word("set") else self.name()
         if self.take_symbol("."):
             return TypeName(self.name(), keyspace=name)
         if not self.take_symbol("<"):

@@ -1,7 +1,7 @@
 """Which nodes hold a row, and whether enough of them are up for a consistency level.
 
-All nodes of a sandbox cluster share one store, so a level decides only between an answer and UNAVAILABLE. Nodes own equal
-parts of the token ring; the copies of a row are on the owner and on the nodes that follow it.
+All nodes of a sandbox cluster share one store, so a level decides only between an answer and UNAVAILABLE. Nodes own
+equal parts of the token ring; the copies of a row are on the owner and on the nodes that follow it.
 """
 
 from __future__ import annotations

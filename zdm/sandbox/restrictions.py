@@ -19,7 +19,7 @@ from zdm.sandbox.schema import CLUSTERING, Column, Table
 from zdm.sandbox.statements import Marker, Relation, Term, TupleTerm
 from zdm.sandbox.storage import Key
 from zdm.sandbox.terms import Bindings, evaluate, known
-from zdm.sandbox.type_names import elements, is_collection
+from zdm.sandbox.type_names import is_collection
 from zdm.sandbox.values import contains, order, unpack_list, unpack_map, unpack_tuple
 
 FILTERING: Final = (
@@ -82,7 +82,9 @@ def restrict(table: Table, where: Sequence[Relation], bindings: Bindings) -> Res
     for name, relations in by_column.items():
         column = table.column(name)
         if not column.is_key:
-            indexed = table.indexed(name) and all(relation.operator in ("=", "CONTAINS", "CONTAINS KEY") for relation in relations)
+            indexed = table.indexed(name) and all(
+                relation.operator in ("=", "CONTAINS", "CONTAINS KEY") for relation in relations
+            )
             found.needs_filtering = found.needs_filtering or not indexed
             found.filters += [column_test(column, relation, bindings) for relation in relations]
     return found
@@ -121,7 +123,9 @@ def _restrict_partition(
     restricted = [column for column in columns if column.name in by_column]
     if not restricted:
         return
-    if any(relation.operator in RANGES for column in restricted for relation in by_column[column.name]) or len(restricted) < len(columns):
+    if any(relation.operator in RANGES for column in restricted for relation in by_column[column.name]) or len(
+        restricted
+    ) < len(columns):
         found.needs_filtering = True
         for column in restricted:
             found.filters += [column_test(column, relation, bindings) for relation in by_column[column.name]]
@@ -164,9 +168,8 @@ def _restrict_clustering(
 
 def _order_refusal(column: Column, gap: Column | None, ranged: Column | None) -> str:
     if gap is not None:
-        return (
-            f'PRIMARY KEY column "{column.name}" cannot be restricted as preceding column "{gap.name}" is not restricted'
-        )
+        before = f'preceding column "{gap.name}" is not restricted'
+        return f'PRIMARY KEY column "{column.name}" cannot be restricted as {before}'
     return (
         f'Clustering column "{column.name}" cannot be restricted '
         f'(preceding column "{ranged.name if ranged else ""}" is restricted by a non-EQ relation)'
@@ -205,7 +208,9 @@ def _restrict_tuple(
 ) -> None:
     """`(a, b) > (1, 2)` and `(a, b) IN ((1, 2), (3, 4))` on clustering columns."""
     if any(column.kind != CLUSTERING for column in columns):
-        raise invalid(f"Multi-column relations can only be applied to clustering columns but was applied to: {columns[0].name}")
+        raise invalid(
+            f"Multi-column relations can only be applied to clustering columns but was applied to: {columns[0].name}"
+        )
     if columns != table.clustering[columns[0].position : columns[0].position + len(columns)]:
         raise invalid("Clustering columns must appear in the PRIMARY KEY order in multi-column relations")
     start = columns[0].position
@@ -246,7 +251,7 @@ def _tuples(columns: list[Column], term: Term, bindings: Bindings) -> list[list[
 def _contained(column: Column, relation: Relation, bindings: Bindings) -> bytes:
     if not is_collection(column.type):
         raise invalid(f"Cannot use {relation.operator} on non-collection column {column.name}")
-    types = elements(column.type)
+    types = column.type.arguments
     kind = types[0] if relation.operator == "CONTAINS KEY" else types[-1]
     return known(relation.value, kind, column.name, bindings)
 
@@ -280,7 +285,7 @@ def _element_test(column: Column, relation: Relation, key: Term, bindings: Bindi
 
 
 def _element_types(column: Column) -> tuple[CqlType, CqlType]:
-    types = elements(column.type) if is_collection(column.type) else ()
+    types = column.type.arguments if is_collection(column.type) else ()
     if len(types) != 2:
         raise invalid(f"Column {column.name} cannot be used as a map")
     return types[0], types[1]
@@ -303,4 +308,3 @@ def check_filtering(table: Table, found: Restrictions, allows_filtering: bool) -
     if not found.needs_filtering or allows_filtering:
         return
     raise invalid(found.refusal or FILTERING)
-

@@ -29,7 +29,7 @@ def elements_of(column: Column, row: Row, now: float, deleted: int) -> list[tupl
         return []
     found = collection.live(now, deleted)
     if not is_list(column.type):
-        kind = column.type.parameters[0]
+        kind = column.type.arguments[0]
         found.sort(key=lambda pair: order(kind, pair[0]))
     return found
 

@@ -23,9 +23,7 @@ CLUSTERING: Final = "clustering"
 STATIC: Final = "static"
 REGULAR: Final = "regular"
 
-NO_KEYSPACE: Final = (
-    "No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename"
-)
+NO_KEYSPACE: Final = "No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from zdm.sandbox.statements import (
     LiteralKind,
     Select,
     Term,
+    TypeName,
 )
 from zdm.sandbox.storage import serialise_key
 from zdm.sandbox.terms import Bindings, evaluate, known
-from zdm.sandbox.type_names import elements, field_names, is_map, is_udt, simple_type
+from zdm.sandbox.type_names import is_map, is_simple, is_udt
 from zdm.sandbox.values import unpack_map, unpack_tuple
 
 Read = Callable[[LiveRow, Bindings], bytes | None]
@@ -40,7 +41,7 @@ class Output:
     argument: CqlType | None = None
 
 
-def outputs(table: Table, select: Select, resolve: Callable[..., CqlType]) -> list[Output]:
+def outputs(table: Table, select: Select, resolve: Callable[[TypeName], CqlType]) -> list[Output]:
     """The result's columns. `resolve` makes a type of a type's name. Raises INVALID for what can't be selected."""
     if not select.selectors:
         return [_column_output(column) for column in table.columns.values()]
@@ -61,7 +62,7 @@ def _column_output(column: Column) -> Output:
     return Output(column.spec, lambda row, bindings: row.values.get(column.name))
 
 
-def _output(table: Table, term: Term, resolve: Callable[..., CqlType]) -> Output:
+def _output(table: Table, term: Term, resolve: Callable[[TypeName], CqlType]) -> Output:
     if isinstance(term, ColumnTerm):
         return _column_output(table.column(term.name))
     if isinstance(term, CallTerm):
@@ -96,10 +97,12 @@ def _literal_type(term: Term) -> CqlType:
     raise invalid("Cannot infer type for term in selection clause (try using a cast to force a type)")
 
 
-def _call(table: Table, term: CallTerm, resolve: Callable[..., CqlType]) -> Output:
+def _call(table: Table, term: CallTerm, resolve: Callable[[TypeName], CqlType]) -> Output:
     name = term.name.removeprefix("system.").lower()
     if name == "count" and (not term.arguments or isinstance(term.arguments[0], Literal)):
-        return Output(ColumnSpec(table.keyspace, table.name, "count", BIGINT), lambda row, bindings: b"", "count", BIGINT)
+        return Output(
+            ColumnSpec(table.keyspace, table.name, "count", BIGINT), lambda row, bindings: b"", "count", BIGINT
+        )
     if name in ("writetime", "ttl"):
         return _cell_fact(table, name, term)
     if name == "token":
@@ -123,10 +126,11 @@ def _cell_fact(table: Table, name: str, term: CallTerm) -> Output:
     if not isinstance(argument, ColumnTerm):
         raise invalid(f"Invalid call to function {name}, expecting a column name")
     column = table.column(argument.name)
+    label = "writeTime" if name == "writetime" else name
     if column.is_key:
-        raise invalid(f"Cannot use selection function {'writeTime' if name == 'writetime' else name} on PRIMARY KEY part {column.name}")
+        raise invalid(f"Cannot use selection function {label} on PRIMARY KEY part {column.name}")
     if column.is_multicell:
-        raise invalid(f"Cannot use selection function {'writeTime' if name == 'writetime' else name} on non-frozen collection {column.name}")
+        raise invalid(f"Cannot use selection function {label} on non-frozen collection {column.name}")
 
     def write_time(row: LiveRow, bindings: Bindings) -> bytes | None:
         cell = row.cells.get(column.name)
@@ -147,19 +151,25 @@ def _token(table: Table, term: CallTerm) -> Output:
     names = [argument.name for argument in term.arguments if isinstance(argument, ColumnTerm)]
     key = [column.name for column in table.partition_key]
     if names != key:
-        raise invalid(f"Invalid number of arguments or order in call to function system.token: {', '.join(key)} expected")
+        raise invalid(
+            f"Invalid number of arguments or order in call to function system.token: {', '.join(key)} expected"
+        )
     label = f"system.token({', '.join(key)})"
-    return _made(table, label, BIGINT, lambda row, bindings: encode_cql(BIGINT, token(serialise_key(row.partition.key))))
+    return _made(
+        table, label, BIGINT, lambda row, bindings: encode_cql(BIGINT, token(serialise_key(row.partition.key)))
+    )
 
 
 def _field(table: Table, term: FieldTerm) -> Output:
     """`column.field` of a user-defined type, `column[key]` of a map."""
     column = table.column(term.column)
     if term.field is not None:
-        if not is_udt(column.type) or term.field not in field_names(column.type):
-            raise invalid(f"Invalid field selection: {column.name} of type {column.type_text} has no field {term.field}")
-        index = field_names(column.type).index(term.field)
-        kind = elements(column.type)[index]
+        if not is_udt(column.type) or term.field not in column.type.field_names:
+            raise invalid(
+                f"Invalid field selection: {column.name} of type {column.type_text} has no field {term.field}"
+            )
+        index = column.type.field_names.index(term.field)
+        kind = column.type.arguments[index]
 
         def field(row: LiveRow, bindings: Bindings) -> bytes | None:
             packed = row.values.get(column.name)
@@ -173,7 +183,7 @@ def _field(table: Table, term: FieldTerm) -> Output:
 
 
 def _element(table: Table, column: Column, key: Term) -> Output:
-    key_type, value_type = elements(column.type)
+    key_type, value_type = column.type.arguments
 
     def element(row: LiveRow, bindings: Bindings) -> bytes | None:
         wanted = known(key, key_type, column.name, bindings)
@@ -185,14 +195,16 @@ def _element(table: Table, column: Column, key: Term) -> Output:
     return _made(table, f"{column.name}[{label}]", value_type, element)
 
 
-def _cast(table: Table, term: HintTerm, resolve: Callable[..., CqlType]) -> Output:
+def _cast(table: Table, term: HintTerm, resolve: Callable[[TypeName], CqlType]) -> Output:
     wanted = resolve(term.type)
     if not term.is_cast:
         inner = term.term
-        return _made(table, "constant", wanted, lambda row, bindings: _bytes(evaluate(inner, wanted, "constant", bindings)))
+        return _made(
+            table, "constant", wanted, lambda row, bindings: _bytes(evaluate(inner, wanted, "constant", bindings))
+        )
     output = _output(table, term.term, resolve)
     given = output.spec.type
-    if given != wanted and not (simple_type(wanted) and simple_type(given)):
+    if given != wanted and not (is_simple(wanted) and is_simple(given)):
         raise invalid(f"{output.spec.name} cannot be cast to {term.type.name}")
 
     def cast(row: LiveRow, bindings: Bindings) -> bytes | None:

@@ -110,7 +110,17 @@ class CallTerm:
 
 
 Term = (
-    Literal | Marker | ListTerm | SetTerm | MapTerm | FieldsTerm | TupleTerm | HintTerm | ColumnTerm | FieldTerm | CallTerm
+    Literal
+    | Marker
+    | ListTerm
+    | SetTerm
+    | MapTerm
+    | FieldsTerm
+    | TupleTerm
+    | HintTerm
+    | ColumnTerm
+    | FieldTerm
+    | CallTerm
 )
 
 
@@ -127,8 +137,8 @@ class TableName:
 class Relation:
     """One term of WHERE or IF.
 
-    `columns` are several for `(a, b) > (1, 2)` and `token(a, b)`. For IN, `value` is a TupleTerm of the alternatives, or
-    one Marker for the whole list. `key` is set for `m[key] = value`.
+    `columns` are several for `(a, b) > (1, 2)` and `token(a, b)`. For IN, `value` is a TupleTerm of the alternatives,
+    or one Marker for the whole list. `key` is set for `m[key] = value`.
     """
 
     columns: tuple[str, ...]
@@ -172,7 +182,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One change of SET. `operator`: `=` set, `+` append or add, `-` remove or subtract, `prepend`, `[]` one element."""
+    """One change of SET. `operator`: `=` set, `+` append or add, `-` remove or subtract, `prepend`, `[]` an element."""
 
     column: str
     operator: str
@@ -314,6 +324,4 @@ class Unsupported:
 
 
 SchemaStatement = CreateKeyspace | CreateTable | AlterTable | CreateType | AlterType | CreateIndex | Drop
-Statement = (
-    Select | Modification | BatchText | Use | Truncate | SchemaStatement | Describe | Unsupported
-)
+Statement = Select | Modification | BatchText | Use | Truncate | SchemaStatement | Describe | Unsupported

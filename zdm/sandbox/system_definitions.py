@@ -7,7 +7,7 @@ from typing import Final
 
 from zdm.sandbox.grammar import parse
 from zdm.sandbox.schema import Keyspace, Schema, select_order
-from zdm.sandbox.schema_change import create_table
+from zdm.sandbox.schema_tables import create_table
 from zdm.sandbox.statements import CreateTable
 
 _LOCAL: Final = {"class": "org.apache.cassandra.locator.LocalStrategy"}
@@ -37,12 +37,13 @@ _TABLES: Final = (
     tokens set<text>, PRIMARY KEY (peer, peer_port))""",
     """CREATE TABLE system_schema.keyspaces (keyspace_name text PRIMARY KEY, durable_writes boolean,
     replication frozen<map<text, text>>)""",
-    f"""CREATE TABLE system_schema.tables (keyspace_name text, table_name text, flags frozen<set<text>>, {_TABLE_OPTIONS},
-    PRIMARY KEY (keyspace_name, table_name))""",
+    f"""CREATE TABLE system_schema.tables (keyspace_name text, table_name text, flags frozen<set<text>>,
+    {_TABLE_OPTIONS}, PRIMARY KEY (keyspace_name, table_name))""",
     f"""CREATE TABLE system_schema.views (keyspace_name text, view_name text, base_table_id uuid, base_table_name text,
     include_all_columns boolean, where_clause text, {_TABLE_OPTIONS}, PRIMARY KEY (keyspace_name, view_name))""",
     """CREATE TABLE system_schema.columns (keyspace_name text, table_name text, column_name text, clustering_order text,
-    column_name_bytes blob, kind text, position int, type text, PRIMARY KEY (keyspace_name, table_name, column_name))""",
+    column_name_bytes blob, kind text, position int, type text,
+    PRIMARY KEY (keyspace_name, table_name, column_name))""",
     """CREATE TABLE system_schema.dropped_columns (keyspace_name text, table_name text, column_name text,
     dropped_time timestamp, kind text, type text, PRIMARY KEY (keyspace_name, table_name, column_name))""",
     """CREATE TABLE system_schema.indexes (keyspace_name text, table_name text, index_name text, kind text,
@@ -54,8 +55,9 @@ _TABLES: Final = (
     """CREATE TABLE system_schema.functions (keyspace_name text, function_name text, argument_types frozen<list<text>>,
     argument_names frozen<list<text>>, body text, called_on_null_input boolean, language text, return_type text,
     PRIMARY KEY (keyspace_name, function_name, argument_types))""",
-    """CREATE TABLE system_schema.aggregates (keyspace_name text, aggregate_name text, argument_types frozen<list<text>>,
-    final_func text, initcond text, return_type text, state_func text, state_type text,
+    """CREATE TABLE system_schema.aggregates (keyspace_name text, aggregate_name text,
+    argument_types frozen<list<text>>, final_func text, initcond text, return_type text, state_func text,
+    state_type text,
     PRIMARY KEY (keyspace_name, aggregate_name, argument_types))""",
     "CREATE TABLE system_virtual_schema.keyspaces (keyspace_name text PRIMARY KEY)",
     """CREATE TABLE system_virtual_schema.tables (keyspace_name text, table_name text, comment text,
@@ -79,7 +81,7 @@ def define(schema: Schema) -> None:
     for text in _TABLES:
         statement, _ = parse(text)
         assert isinstance(statement, CreateTable)
-        create_table(schema, statement, None, is_system=True)
+        create_table(schema.keyspaces[statement.table.keyspace or ""], statement)
     for table in schema.tables():
         # Their rows are made whole, never cell by cell, so collections are kept as frozen ones are.
         table.columns = select_order([replace(column, is_multicell=False) for column in table.columns.values()])

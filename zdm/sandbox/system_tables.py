@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from zdm.protocol.types import encode_cql
 from zdm.sandbox.replicas import node_token
 from zdm.sandbox.rows import row_order
-from zdm.sandbox.schema import CLUSTERING, Column, Option, Table
+from zdm.sandbox.schema import CLUSTERING, Column, Table
+from zdm.sandbox.statements import Option
 from zdm.sandbox.storage import Cell, Store
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _common(cluster: SandboxCluster, node: Node) -> Values:
         "host_id": node.host_id,
         "release_version": cluster.release_version,
         "schema_version": cluster.schema.version,
-        "tokens": {str(node_token(node.index, len(cluster.nodes)))},
+        "tokens": [str(node_token(node.index, len(cluster.nodes)))],
     }
 
 
@@ -147,7 +148,7 @@ def _tables(cluster: SandboxCluster, is_virtual: bool) -> Iterable[Values]:
             yield {"keyspace_name": table.keyspace, "table_name": table.name, "comment": ""}
             continue
         values: Values = {"keyspace_name": table.keyspace, "table_name": table.name, "id": table.id} | DEFAULTS
-        values["flags"] = {"compound", "counter"} if table.is_counter else {"compound"}
+        values["flags"] = ["compound", "counter"] if table.is_counter else ["compound"]
         values.update({name: option_value(name, value) for name, value in table.options.items()})
         yield values
 
@@ -166,7 +167,10 @@ def option_value(name: str, value: Option) -> object:
     return value.lower() == "true" if name in ("cdc", "incremental_backups", "allow_auto_snapshot") else value
 
 
-_PACKAGES: Final = {"compaction": "org.apache.cassandra.db.compaction.", "compression": "org.apache.cassandra.io.compress."}
+_PACKAGES: Final = {
+    "compaction": "org.apache.cassandra.db.compaction.",
+    "compression": "org.apache.cassandra.io.compress.",
+}
 
 
 def _full_class(name: str, value: dict[str, str]) -> dict[str, str]:

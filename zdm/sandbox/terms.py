@@ -12,7 +12,7 @@ from uuid import UUID
 
 from zdm.protocol import scalars
 from zdm.protocol.exceptions import LocalProtocolError
-from zdm.protocol.primitives import UNSET, Unset, Value
+from zdm.protocol.primitives import Unset, Value
 from zdm.protocol.scalars import Duration
 from zdm.protocol.types import CqlType, encode_cql
 from zdm.sandbox.failures import invalid
@@ -29,7 +29,7 @@ from zdm.sandbox.statements import (
     Term,
     TupleTerm,
 )
-from zdm.sandbox.type_names import describe, elements, field_names, is_list, is_map, is_set, is_tuple, is_udt
+from zdm.sandbox.type_names import is_list, is_map, is_set, is_tuple, is_udt
 from zdm.sandbox.values import check, pack_list, pack_map, pack_tuple, sorted_map, sorted_set
 
 Call = Callable[[CallTerm, CqlType | None, "Bindings"], bytes | None]
@@ -64,7 +64,7 @@ def evaluate(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> Valu
         return bindings.call(term, wanted, bindings)
     if isinstance(term, ListTerm | SetTerm | MapTerm | TupleTerm | FieldsTerm):
         return _composite(term, wanted, name, bindings)
-    raise invalid(f"Invalid term for {name} of type {describe(wanted)}")
+    raise invalid(f"Invalid term for {name} of type {wanted}")
 
 
 def known(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes:
@@ -80,32 +80,42 @@ def known(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes:
 def _inner(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes:
     value = evaluate(term, wanted, name, bindings)
     if not isinstance(value, bytes):
-        raise invalid("null is not supported inside collections" if value is None else "unset value is not supported inside collections")
+        raise invalid(
+            "null is not supported inside collections"
+            if value is None
+            else "unset value is not supported inside collections"
+        )
     return value
 
 
 def _composite(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes:
     if isinstance(term, ListTerm) and is_list(wanted):
-        (kind,) = elements(wanted)
+        (kind,) = wanted.arguments
         return pack_list([_inner(item, kind, name, bindings) for item in term.items])
     if isinstance(term, SetTerm) and is_set(wanted):
-        (kind,) = elements(wanted)
+        (kind,) = wanted.arguments
         return sorted_set(wanted, [_inner(item, kind, name, bindings) for item in term.items])
     if isinstance(term, SetTerm) and is_map(wanted) and not term.items:
         return pack_map([])
     if isinstance(term, MapTerm) and is_map(wanted):
-        key_type, value_type = elements(wanted)
-        pairs = [(_inner(key, key_type, name, bindings), _inner(item, value_type, name, bindings)) for key, item in term.pairs]
+        key_type, value_type = wanted.arguments
+        pairs = [
+            (_inner(key, key_type, name, bindings), _inner(item, value_type, name, bindings))
+            for key, item in term.pairs
+        ]
         return sorted_map(wanted, pairs)
     if isinstance(term, TupleTerm) and is_tuple(wanted):
-        types = elements(wanted)
+        types = wanted.arguments
         if len(term.items) > len(types):
-            raise invalid(f"Invalid tuple literal for {name}: too many elements. Type {describe(wanted)} expects {len(types)} but got {len(term.items)}")
+            raise invalid(
+                f"Invalid tuple literal for {name}: too many elements. "
+                f"Type {wanted} expects {len(types)} but got {len(term.items)}"
+            )
         return pack_tuple([_part(item, kind, name, bindings) for item, kind in zip(term.items, types, strict=False)])
     if isinstance(term, FieldsTerm) and is_udt(wanted):
         return _udt(term, wanted, name, bindings)
     literal = type(term).__name__.removesuffix("Term").lower()
-    raise invalid(f"Invalid {literal} literal for {name} of type {describe(wanted)}")
+    raise invalid(f"Invalid {literal} literal for {name} of type {wanted}")
 
 
 def _part(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes | None:
@@ -115,18 +125,25 @@ def _part(term: Term, wanted: CqlType, name: str, bindings: Bindings) -> bytes |
 
 def _udt(term: FieldsTerm, wanted: CqlType, name: str, bindings: Bindings) -> bytes:
     given = dict(term.fields)
-    names = field_names(wanted)
+    names = wanted.field_names
     for field in given:
         if field not in names:
-            raise invalid(f"Unknown field '{field}' in value of user defined type {describe(wanted)}")
+            raise invalid(f"Unknown field '{field}' in value of user defined type {wanted}")
     parts = []
-    for field, kind in zip(names, elements(wanted), strict=True):
+    for field, kind in zip(names, wanted.arguments, strict=True):
         parts.append(_part(given[field], kind, field, bindings) if field in given else None)
     return pack_tuple(parts)
 
 
 _INTEGERS: Final = frozenset(
-    (scalars.BIGINT_CODE, scalars.COUNTER_CODE, scalars.INT_CODE, scalars.SMALLINT_CODE, scalars.TINYINT_CODE, scalars.VARINT_CODE)
+    (
+        scalars.BIGINT_CODE,
+        scalars.COUNTER_CODE,
+        scalars.INT_CODE,
+        scalars.SMALLINT_CODE,
+        scalars.TINYINT_CODE,
+        scalars.VARINT_CODE,
+    )
 )
 
 
@@ -136,11 +153,15 @@ def constant(literal: Literal, wanted: CqlType, name: str) -> bytes | None:
         return None
     read = _READERS.get(wanted.code, {}).get(literal.kind)
     if read is None:
-        raise invalid(f'Invalid {literal.kind.name} constant ({literal.text}) for "{name}" of type {describe(wanted)}')
+        raise invalid(f'Invalid {literal.kind.name} constant ({literal.text}) for "{name}" of type {wanted}')
     try:
         return encode_cql(wanted, read(literal.text))
     except (ValueError, ArithmeticError, LocalProtocolError):
-        raise invalid(_REFUSALS.get(wanted.code, "Unable to make {type} from '{text}'").format(type=describe(wanted), text=literal.text)) from None
+        raise invalid(
+            _REFUSALS.get(wanted.code, "Unable to make {type} from '{text}'").format(
+                type=str(wanted), text=literal.text
+            )
+        ) from None
 
 
 _TIMESTAMP: Final = re.compile(

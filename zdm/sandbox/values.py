@@ -1,7 +1,7 @@
 """Serialised values: their order, and collections taken apart and put together.
 
-Rows are kept as the bytes that travel. What compares them (clustering order, `<` in WHERE, the order of set elements and
-map keys) is Cassandra's order of each type, which is not that of the bytes.
+Rows are kept as the bytes that travel. What compares them (clustering order, `<` in WHERE, the order of set elements
+and map keys) is Cassandra's order of each type, which is not that of the bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.types import CqlType, decode_cql
 from zdm.sandbox.failures import invalid
-from zdm.sandbox.type_names import describe, elements, is_list, is_map, is_set, is_tuple, is_udt, is_collection
+from zdm.sandbox.type_names import is_collection, is_list, is_map, is_set, is_tuple, is_udt
 
 _INT: Final = Struct(">i")
 _TIMEUUID: Final = 0x0F
@@ -48,7 +48,7 @@ def order(cql_type: CqlType, value: bytes | None) -> Any:
     if cql_type.code in (_UUID, _TIMEUUID) and len(value) == 16:
         return (1, *_uuid_order(value))
     if is_tuple(cql_type) or is_udt(cql_type):
-        types = elements(cql_type)
+        types = cql_type.arguments
         return (1, tuple(order(kind, part) for kind, part in zip(types, unpack_tuple(value), strict=False)))
     if is_collection(cql_type):
         return (1, _collection_order(cql_type, value))
@@ -66,9 +66,9 @@ def _uuid_order(value: bytes) -> tuple[Any, ...]:
 
 def _collection_order(cql_type: CqlType, value: bytes) -> tuple[Any, ...]:
     if is_map(cql_type):
-        key_type, value_type = elements(cql_type)
+        key_type, value_type = cql_type.arguments
         return tuple((order(key_type, key), order(value_type, item)) for key, item in unpack_map(value))
-    (item_type,) = elements(cql_type)
+    (item_type,) = cql_type.arguments
     return tuple(order(item_type, item) for item in unpack_list(value))
 
 
@@ -77,7 +77,7 @@ def check(cql_type: CqlType, value: bytes) -> None:
     try:
         decode_cql(cql_type, value)
     except RemoteProtocolError as fault:
-        raise invalid(f"Invalid value for type {describe(cql_type)}: {fault.message}") from fault
+        raise invalid(f"Invalid value for type {cql_type}: {fault.message}") from fault
 
 
 def pack_list(items: list[bytes]) -> bytes:
@@ -125,7 +125,7 @@ def unpack_tuple(value: bytes) -> list[bytes | None]:
 
 
 def collect(cql_type: CqlType, pairs: list[tuple[bytes, bytes]]) -> bytes | None:
-    """A collection from its elements: (element, ignored) of a set, (ignored, element) of a list. Empty ones are null."""
+    """A collection from its elements: (element, ignored) of a set, (ignored, element) of a list. Empty: null."""
     if not pairs:
         return None
     if is_map(cql_type):
@@ -135,13 +135,13 @@ def collect(cql_type: CqlType, pairs: list[tuple[bytes, bytes]]) -> bytes | None
 
 def sorted_set(cql_type: CqlType, items: list[bytes]) -> bytes:
     """A set from elements in any order, each kept once."""
-    (item_type,) = elements(cql_type)
+    (item_type,) = cql_type.arguments
     return pack_list(sorted(set(items), key=lambda item: order(item_type, item)))
 
 
 def sorted_map(cql_type: CqlType, pairs: list[tuple[bytes, bytes]]) -> bytes:
     """A map from pairs in any order; of equal keys the last one counts."""
-    key_type = elements(cql_type)[0]
+    key_type = cql_type.arguments[0]
     return pack_map(sorted(dict(pairs).items(), key=lambda pair: order(key_type, pair[0])))
 
 

@@ -202,7 +202,7 @@ func main() {
 				if o != 8 {
 					atomic.AddInt64(&errs, 1)
 					if atomic.LoadInt64(&errs) < 3 {
-						log.Println("op", o, string(b))
+						log.Printf("opcode %d: %q", o, b)
 					}
 				}
 				lat[ci] = append(lat[ci], time.Since(t0[s]))

@@ -1,0 +1,1 @@
+"""Ring 2: what the proxy decides, without I/O, clock or logger. `session` is the place to begin."""

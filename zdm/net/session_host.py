@@ -1,0 +1,62 @@
+"""What a client connection asks of the worker that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from zdm.core.clusters import Side
+from zdm.core.commands import Note
+from zdm.core.session import Session
+from zdm.core.snapshot import Shared
+from zdm.log import Log
+from zdm.net.cluster import ClusterConnection, EndpointFactory
+
+if TYPE_CHECKING:
+    from zdm.net.client import ClientConnection
+
+
+class SessionHost(Protocol):
+    """Where sessions live: their clock, what they share, and the way to both clusters."""
+
+    @property
+    def shared(self) -> Shared:
+        """Snapshot, prepared statements and counters."""
+
+    @property
+    def clock(self) -> IReactorTime:
+        """For timers."""
+
+    @property
+    def endpoint_factory(self) -> EndpointFactory:
+        """The way to any host."""
+
+    @property
+    def log(self) -> Log:
+        """The operator's log."""
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The sessions' clock, in seconds."""
+
+    @property
+    def refresh_schema(self) -> Callable[[], None]:
+        """To be called when a client has changed the schema."""
+
+    def dial(self, connection: ClusterConnection) -> Deferred[None]:
+        """Open a cluster connection."""
+
+    def joined(self, connection: ClientConnection) -> None:
+        """A client connected."""
+
+    def left(self, connection: ClientConnection) -> None:
+        """A client is gone."""
+
+    def unreachable(self, side: Side, reason: str, session: Session) -> None:
+        """A cluster connection could not be opened for a client."""
+
+    def note(self, note: Note) -> None:
+        """A line of a session's."""

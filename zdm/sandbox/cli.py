@@ -1,0 +1,114 @@
+"""The sandbox as a program of its own: `python -m zdm.sandbox`, and the `sandbox` command of the program."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+
+from zdm.sandbox.clusters import Credentials, SandboxCluster
+from zdm.sandbox.control import ControlSite
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")
+    return host, int(port)
+
+
+def _credentials(text: str) -> Credentials:
+    user, colon, password = text.partition(":")
+    if not colon or not user:
+        raise argparse.ArgumentTypeError("credentials are USER:PASSWORD")
+    return Credentials(user, password)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the sandbox."""
+    for name, host in (("origin", "127.0.0.1"), ("target", "127.0.0.2")):
+        parser.add_argument(
+            f"--{name}",
+            type=_address,
+            default=(host, 9042),
+            metavar="HOST:PORT",
+            help=f"first node of {name} ({host}:9042)",
+        )
+        parser.add_argument(
+            f"--{name}-auth", type=_credentials, metavar="USER:PASSWORD", help=f"credentials that {name} wants"
+        )
+        parser.add_argument(
+            f"--{name}-version",
+            default="4.1.10",
+            metavar="VERSION",
+            help=f"Cassandra version that {name} shows (4.1.10)",
+        )
+        parser.add_argument(
+            f"--{name}-salt", default="", metavar="TEXT", help=f"makes {name}'s prepared ids differ from the real ones"
+        )
+    parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="nodes per cluster, each at the next address (1)"
+    )
+    parser.add_argument(
+        "--control", type=_address, metavar="HOST:PORT", help="where to serve the HTTP control; loopback only"
+    )
+
+
+def _addresses(first: tuple[str, int], nodes: int) -> list[tuple[str, int]]:
+    """The addresses of a cluster's nodes: the first one and those that follow it."""
+    host, port = first
+    network, _, last = host.rpartition(".")
+    return [(f"{network}.{int(last) + index}", port) for index in range(nodes)]
+
+
+def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
+    """The two clusters that the options describe, not started."""
+    options = vars(arguments)
+    clusters = []
+    for name in ("origin", "target"):
+        version: str = options[f"{name}_version"]
+        cluster = SandboxCluster(
+            name,
+            _addresses(options[name], arguments.nodes),
+            reactor,
+            release_version=version,
+            cql_version="3.4.7" if version.startswith("5.") else "3.4.6",
+            credentials=options[f"{name}_auth"],
+            prepared_salt=options[f"{name}_salt"].encode(),
+        )
+        clusters.append(cluster)
+    return clusters
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit status, 1 if a port can't be opened."""
+    from twisted.internet import reactor
+
+    runner: Any = reactor
+    clusters = build(arguments, runner)
+    control = ControlSite(clusters, runner) if arguments.control else None
+    status = [0]
+
+    def ready(result: object) -> None:
+        words = [f"{cluster.name}={cluster.nodes[0].host}:{cluster.nodes[0].port}" for cluster in clusters]
+        if control is not None:
+            words.append(f"control={control.host}:{control.port}")
+        print("sandbox ready", *words, flush=True)
+
+    def failed(failure: Any) -> None:
+        print(f"sandbox cannot start: {failure.getErrorMessage()}", file=sys.stderr, flush=True)
+        status[0] = 1
+        runner.stop()
+
+    def begin() -> None:
+        waits: list[Deferred[Any]] = [cluster.start() for cluster in clusters]
+        if control is not None:
+            waits.append(control.start(*arguments.control))
+        gatherResults(waits, consumeErrors=True).addCallbacks(ready, failed)
+
+    runner.addSystemEventTrigger("before", "shutdown", lambda: DeferredList([cluster.stop() for cluster in clusters]))
+    runner.callWhenRunning(begin)
+    runner.run()
+    return status[0]
