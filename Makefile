@@ -12,7 +12,7 @@ REPORTS := build/junit
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
-	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 kills the target)"
+	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 damages a row, to show that it is found)"
 	@echo "make test              unit and process tests (no cluster needed)"
 	@echo "make check             ruff, mypy, import rings"
 	@echo "make bench             measurements"

@@ -110,7 +110,7 @@ class Connection(StringTransport):
     def cut(self, reason: Exception | None = None) -> None:
         if self.connected:
             self.connected = False
-            self.client.connectionLost(Failure(reason or ConnectionDone()))  # type: ignore[no-untyped-call]  # Twisted's
+            self.client.connectionLost(Failure(reason or ConnectionDone()))
 
     def abortConnection(self) -> None:
         self.cut(ConnectionLost())
@@ -203,7 +203,7 @@ class Dialled:
 
     def _attach(self, node: Node | None, factory: IProtocolFactory, attached: Deferred[Any]) -> None:
         if node is None or node.is_down:
-            attached.errback(ConnectionRefusedError())  # type: ignore[no-untyped-call]  # Twisted's
+            attached.errback(ConnectionRefusedError())
             return
         client = factory.buildProtocol(IPv4Address("TCP", "127.0.40.1", 9042))
         assert isinstance(client, CqlClient)

@@ -73,7 +73,7 @@ class Wire(StringTransport):
         if self.connected:
             self.connected = False
             assert self.client is not None
-            self.client.connectionLost(Failure(reason))  # type: ignore[no-untyped-call]  # Twisted's
+            self.client.connectionLost(Failure(reason))
 
 
 class Peer:
@@ -344,7 +344,7 @@ class TestVersions:
 
 class TestConnecting:
     def test_what_the_endpoint_fails_with_is_passed_on(self, dialled: Dialled, clock: Clock) -> None:
-        dialled.refuse = ConnectionRefusedError()  # type: ignore[no-untyped-call]  # Twisted's
+        dialled.refuse = ConnectionRefusedError()
         outcome = connecting(dialled, clock)
         assert isinstance(outcome.error, ConnectionRefusedError)
 

@@ -169,7 +169,7 @@ RESPONSES: dict[str, tuple[int, str, Response]] = {
         "00000002 00000001 00000006" + KS_T + "0001" + text("a") + "0000 0001" + text("C") + "0001" + text("b")
         + "0020 0022 0009 0001" + text("c") + "0021 000d 0009 0001" + text("d") + "0031 0002 0009 000d 0001" + text("e")
         + "0030 0002" + text("ks") + "0001" + text("U") + "0001 0001" + text("f") + "0009 0001" + text("g")
-        + "0000 002e" + text("org.apache.cassandra.db.marshal.DurationType") + "00000000",
+        + "0000 002c" + text("org.apache.cassandra.db.marshal.DurationType") + "00000000",
         Rows(
             RowsMetadata(
                 [

@@ -1,0 +1,56 @@
+"""The stages on which sessions are played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import pytest
+
+from tests.playbook import ORDERS, ORIGIN, TARGET, Play, stage
+from zdm.core.clusters import Side
+
+
+class Perform(Protocol):
+    """Makes a ready play; fields of `Settings` by name."""
+
+    def __call__(self, version: int = 4, **settings: Any) -> Play: ...
+
+
+@pytest.fixture
+def play() -> Iterator[Play]:
+    """A session that is ready, without authentication, in version 4, with origin as primary."""
+    with Play() as play:
+        play.become_ready()
+        yield play
+
+
+@pytest.fixture
+def fresh() -> Iterator[Play]:
+    """A session whose cluster connections are open and whose client has sent nothing yet."""
+    with Play() as play:
+        play.open()
+        yield play
+
+
+@pytest.fixture
+def perform() -> Iterator[Perform]:
+    """Ready sessions with settings of their own; what is left of each is looked at in the end."""
+    with ExitStack() as stack:
+
+        def ready(version: int = 4, **settings: Any) -> Play:
+            return stack.enter_context(Play(stage(**settings), version).become_ready())
+
+        yield ready
+
+
+@pytest.fixture(params=[ORIGIN, TARGET], ids=lambda side: f"primary-{side.name.lower()}")
+def primary(request: pytest.FixtureRequest) -> Side:
+    return Side(request.param)
+
+
+@pytest.fixture(params=ORDERS, ids=lambda order: f"{order[0].name.lower()}-first")
+def order(request: pytest.FixtureRequest) -> Sequence[Side]:
+    sides: Sequence[Side] = request.param
+    return sides

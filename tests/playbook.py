@@ -1,0 +1,404 @@
+"""A session on a stage: no I/O, no clock, and a transcript of what was played.
+
+`Play` stands where the shell of a session stands (zdm.net.client). Like it, after each thing that happens it takes the
+bytes and commands the session has, and keeps the one timer. A test says what happens and what must follow:
+
+    play.client_sends(frames.query(5, "INSERT INTO ks.t (k) VALUES (1)"))
+    write = play.expect_forwarded(to={ORIGIN, TARGET})
+    play.answer(write, ORIGIN, frames.void())
+    play.expect_silence()
+
+What the session did and nobody looked at is a failure at the end of the `with`. Every failure shows the transcript.
+"""
+
+from __future__ import annotations
+
+import difflib
+import struct
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, NoReturn
+
+from tests import frames
+from zdm.core.clusters import Side
+from zdm.core.commands import Close, Command, Connect, Note
+from zdm.core.credentials import Credentials
+from zdm.core.intercept import SystemTables
+from zdm.core.prepared import PreparedCache
+from zdm.core.session import Session
+from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot
+from zdm.metrics import Meter
+from zdm.protocol.opcodes import opcode_name
+
+CLIENT, ORIGIN, TARGET = Side.CLIENT, Side.ORIGIN, Side.TARGET
+ORDERS = ((ORIGIN, TARGET), (TARGET, ORIGIN))
+ORIGIN_USER = Credentials("origin_user", "origin_password")
+TARGET_USER = Credentials("target_user", "target_password")
+SUPPORTED: dict[str, list[str]] = {"CQL_VERSION": ["3.4.6"], "PROTOCOL_VERSIONS": ["3/v3", "4/v4"]}
+AUTHENTICATION_ERROR, PROTOCOL_ERROR, OVERLOADED, SERVER_ERROR = 0x0100, 0x000A, 0x1001, 0x0000
+WRITE_TIMEOUT, READ_TIMEOUT, WRITE_FAILURE, INVALID, UNPREPARED = 0x1100, 0x1200, 0x1500, 0x2200, 0x2500
+
+_MOST_WAKE_UPS = 1000
+
+
+def stage(
+    settings: Settings | None = None,
+    prepared: PreparedCache | None = None,
+    versions: tuple[int, int] = (4, 4),
+    tables: SystemTables | None = None,
+    **changes: Any,
+) -> Shared:
+    """What a session shares: `changes` are fields of `Settings`, `versions` those of the control connections."""
+    snapshot = Snapshot(
+        1,
+        replace(settings or Settings(), **changes),
+        ClusterFacts(version=versions[0], credentials=ORIGIN_USER),
+        ClusterFacts(version=versions[1], credentials=TARGET_USER),
+        SUPPORTED,
+        tables,
+    )
+    return Shared(snapshot, Meter(), prepared or PreparedCache())
+
+
+def under(frame: bytes, stream: int) -> bytes:
+    """The same frame under another stream id."""
+    return frame[:2] + struct.pack(">h", stream) + frame[4:]
+
+
+def stream_of(frame: bytes) -> int:
+    return int(struct.unpack_from(">h", frame, 2)[0])
+
+
+def cut(data: bytes) -> list[bytes]:
+    """The whole frames in `data`, which must not end within one."""
+    found = []
+    while data:
+        end = 9 + int(struct.unpack_from(">i", data, 5)[0])
+        assert len(data) >= end, f"{len(data)} bytes where a frame of {end} bytes begins"
+        found.append(data[:end])
+        data = data[end:]
+    return found
+
+
+def described(frame: bytes) -> str:
+    """A frame in a line of the transcript."""
+    version, flags, stream, opcode, length = struct.unpack_from(">BBhBi", frame)
+    body = frame[9:89].decode("latin-1").translate({code: "." for code in (*range(32), *range(127, 256))})
+    marks = f" flags={flags}" if flags else ""
+    return f"v{version & 0x7F} {opcode_name(opcode)} stream {stream}{marks} [{length}] {body}"
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """One request as the clusters got it."""
+
+    frames: Mapping[Side, bytes]
+
+    def stream(self, side: Side) -> int:
+        return stream_of(self.frames[side])
+
+
+@dataclass(frozen=True)
+class ClientError:
+    """An ERROR that the client got."""
+
+    code: int
+    message: str
+    stream: int
+    fields: bytes
+
+
+class Play:
+    """One client connection. Use it in a `with`."""
+
+    def __init__(self, shared: Shared | None = None, version: int = 4, now: float = 1000.0) -> None:
+        self.shared = shared or stage()
+        self.version = version
+        self.now = now
+        self.transcript: list[str] = []
+        self.connected: set[Side] = set()
+        self.closed = False
+        self._unseen: dict[Side, deque[bytes]] = {side: deque() for side in Side}
+        self._commands: deque[Command] = deque()
+        self._notes: deque[Note] = deque()
+        self._sent: list[bytes] = []
+        self._timer: float | None = None
+        self._failed = False
+        self.session = Session(self.shared, now, "127.0.0.1", "127.0.0.9:50000")
+        self._turn()
+
+    def __enter__(self) -> Play:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> None:
+        if fault is None:
+            self.end()
+
+    # What happens
+
+    def client_sends(self, *sent: bytes, cut_into: int = 0) -> None:
+        """Bytes from the client, all at once, or in pieces of `cut_into` bytes."""
+        self._sent.extend(sent)
+        data = b"".join(sent)
+        self._write(f"client -> {' | '.join(map(described, sent))}")
+        self._feed(data, cut_into, lambda piece: self.session.feed_client(piece, self.now))
+
+    def client_sends_bytes(self, data: bytes) -> None:
+        """Bytes from the client that may be no frame at all."""
+        self._write(f"client -> {data[:60]!r}")
+        self._do(lambda: self.session.feed_client(data, self.now))
+
+    def cluster_sends(self, side: Side, *sent: bytes, cut_into: int = 0) -> None:
+        """Bytes from a cluster as they are."""
+        self._write(f"{side.name.lower()} -> {' | '.join(map(described, sent))}")
+        self._feed(b"".join(sent), cut_into, lambda piece: self.session.feed_cluster(side, piece, self.now))
+
+    def answer(self, request: Forwarded, side: Side, frame: bytes) -> None:
+        """A cluster answers a request, under the id by which it got it."""
+        self.cluster_sends(side, under(frame, request.stream(side)))
+
+    def answer_all(self, request: Forwarded, frame: bytes, order: Sequence[Side] = (ORIGIN, TARGET)) -> None:
+        """All who got the request answer it alike."""
+        for side in order:
+            if side in request.frames:
+                self.answer(request, side, frame)
+
+    def time_passes(self, seconds: float) -> None:
+        """The clock goes on; the timer fires where it was set for within that time."""
+        self._write(f"{seconds:g} s pass")
+        end = self.now + seconds
+        for _ in range(_MOST_WAKE_UPS):
+            if self._timer is None or self._timer > end:
+                self.now = end
+                return
+            self.now, self._timer = max(self.now, self._timer), None
+            self._do(lambda: self.session.expire(self.now))
+        self._fail("the timer fires again and again at the same time")
+
+    def attach(self, side: Side) -> None:
+        """The connection that the session asked for is open."""
+        self._write(f"connected to {side.name}")
+        self.connected.add(side)
+        self._do(lambda: self.session.attached(side, self.now))
+
+    def lose(self, side: Side, reason: str = "closed by the other end") -> None:
+        """A cluster connection ended, or could not be opened."""
+        self._write(f"{side.name} is lost: {reason}")
+        self.connected.discard(side)
+        self._do(lambda: self.session.cluster_lost(side, reason, self.now))
+
+    def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None) -> None:
+        self._write(f"prepared elsewhere: ticket {ticket}")
+        self._do(lambda: self.session.prepared_elsewhere(ticket, answer, self.now))
+
+    def drain(self) -> None:
+        self._write("drain")
+        self._do(lambda: self.session.drain(self.now))
+
+    def client_leaves(self) -> None:
+        self._write("the client is gone")
+        self._do(self.session.client_lost)
+
+    # What must follow
+
+    def expect_forwarded(
+        self, to: Collection[Side] = (ORIGIN, TARGET), frame: bytes | Mapping[Side, bytes] | None = None
+    ) -> Forwarded:
+        """The next frame to each of these clusters. Without `frame` it must be one the client sent, byte for byte.
+
+        The stream id is not compared: look at `Forwarded.stream` where it matters.
+        """
+        got: dict[Side, bytes] = {}
+        for side in sorted(to):
+            got[side] = self._next(side)
+            if frame is None:
+                wanted = [sent for sent in self._sent if under(sent, 0) == under(got[side], 0)]
+                if not wanted:
+                    self._fail(f"{side.name} got what the client has not sent: {described(got[side])}")
+            else:
+                wanted_frame = frame if isinstance(frame, bytes) else frame[side]
+                self._same(under(wanted_frame, stream_of(got[side])), got[side], side)
+        return Forwarded(got)
+
+    def expect_client(self, frame: bytes, stream: int | None = None) -> None:
+        """The next frame the client gets is this, under this stream id."""
+        wanted = frame if stream is None else under(frame, stream)
+        self._same(wanted, self._next(CLIENT), CLIENT)
+
+    def expect_error(self, code: int, stream: int, text: str = "") -> ClientError:
+        """The next frame the client gets is an ERROR with this code, and with `text` in its message."""
+        frame = self._next(CLIENT)
+        if frame[4] != 0 or frame[0] != self.version | 0x80:
+            self._fail(f"no v{self.version} ERROR: {described(frame)}")
+        length = int.from_bytes(frame[13:15], "big")
+        message = frame[15 : 15 + length].decode()
+        got = ClientError(int.from_bytes(frame[9:13], "big"), message, stream_of(frame), frame[15 + length :])
+        if got.code != code or got.stream != stream or text not in message:
+            self._fail(f"expected error 0x{code:04X} {text!r} on stream {stream}, got {got}")
+        return got
+
+    def expect_silence(self) -> None:
+        """Nobody was sent anything, and nothing was asked of the shell."""
+        left = [f"to {side.name}: {described(frame)}" for side in Side for frame in self._unseen[side]]
+        left += [str(command) for command in self._commands]
+        left += [str(note) for note in self._notes if note.level in ("warn", "error")]
+        if left:
+            self._fail("nothing was expected, but:\n  " + "\n  ".join(left))
+
+    def expect_command(self, command: Command) -> None:
+        """The next command is this."""
+        got = self._command()
+        if got != command:
+            self._fail(f"expected {command}, got {got}")
+
+    def expect_close(self, side: Side, reason: str = "") -> None:
+        """The next command closes a connection, with `reason` in its reason."""
+        got = self._command()
+        if not isinstance(got, Close) or got.side is not side or reason not in got.reason:
+            self._fail(f"expected Close({side.name}, ...{reason!r}...), got {got}")
+
+    def expect_a(self, kind: type[Command]) -> Any:
+        """The next command, which must be of this kind."""
+        got = self._command()
+        if not isinstance(got, kind):
+            self._fail(f"expected a {kind.__name__}, got {got}")
+        return got
+
+    def expect_note(self, level: str, text: str) -> None:
+        """A line for the operator with `text` in it; those before it are passed over."""
+        while self._notes:
+            note = self._notes.popleft()
+            if note.level == level and text in note.text:
+                return
+        self._fail(f"no {level} note with {text!r}")
+
+    def expect_idle(self) -> None:
+        """The session awaits nothing: no request, no late answer, no timer to be set."""
+        state = self.session.state
+        if state.pending or state.origin.special or state.target.special or state.held_bytes:
+            self._fail("the session still awaits something")
+        if not self.closed and self.session.awaits_time():
+            self._fail("the session still wants a timer")
+        meters = (self.shared.meter.writes, self.shared.meter.reads_origin, self.shared.meter.reads_target)
+        if any(meter.inflight for meter in meters):
+            self._fail(f"requests counted as in flight: {[meter.inflight for meter in meters]}")
+
+    def end(self) -> None:
+        """Nothing is left that was not looked at."""
+        if not self._failed:
+            self.expect_silence()
+
+    # Short cuts
+
+    def open(self) -> Play:
+        """Both cluster connections open."""
+        for side in (ORIGIN, TARGET):
+            self.expect_command(Connect(side))
+        for side in (ORIGIN, TARGET):
+            self.attach(side)
+        return self
+
+    def become_ready(self) -> Play:
+        """A handshake with clusters that ask for no credentials."""
+        self.open()
+        self.client_sends(frames.startup(1, version=self.version))
+        for side in (ORIGIN, TARGET):
+            startup = self.expect_forwarded(to={side})
+            self.answer(startup, side, frames.ready(version=self.version))
+        self.expect_client(frames.ready(1, version=self.version))
+        return self
+
+    def log_in(self, credentials: Credentials = TARGET_USER) -> Play:
+        """A handshake with clusters that both ask for credentials; the client gives those of target."""
+        self.open()
+        self.client_sends(frames.startup(1))
+        startup = self.expect_forwarded()
+        self.answer_all(startup, frames.authenticate())
+        self.expect_client(frames.authenticate(1))
+        self.client_sends(frames.auth_response(2, credentials.token()))
+        first = self.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, ORIGIN_USER.token()))
+        self.answer(first, ORIGIN, frames.auth_success())
+        second = self.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, credentials.token()))
+        self.answer(second, TARGET, frames.auth_success())
+        self.expect_client(frames.auth_success(2))
+        return self
+
+    def use(self, keyspace: str, stream: int = 3) -> None:
+        """USE that succeeds on both."""
+        self.client_sends(frames.query(stream, f"USE {keyspace}", version=self.version))
+        request = self.expect_forwarded()
+        self.answer_all(request, frames.set_keyspace(keyspace=keyspace, version=self.version))
+        self.expect_client(frames.set_keyspace(stream, keyspace, version=self.version))
+
+    def prepare(self, text: str, origin_id: bytes, target_id: bytes | None = None, stream: int = 4) -> None:
+        """PREPARE that succeeds on both."""
+        target_id = origin_id if target_id is None else target_id
+        self.client_sends(frames.prepare(stream, text, version=self.version))
+        request = self.expect_forwarded()
+        self.answer(request, ORIGIN, frames.prepared(prepared_id=origin_id, version=self.version))
+        self.answer(request, TARGET, frames.prepared(prepared_id=target_id, version=self.version))
+        self.expect_client(frames.prepared(stream, origin_id, version=self.version))
+
+    # The shell's part
+
+    def _feed(self, data: bytes, size: int, feed: Callable[[bytes], None]) -> None:
+        size = size or len(data)
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            self._do(lambda piece=piece: feed(piece))  # type: ignore[misc]  # a default binds the loop's variable
+
+    def _do(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+            self._turn()
+        except Exception as fault:
+            self._failed = True
+            fault.add_note(self._told())
+            raise
+
+    def _turn(self) -> None:
+        session = self.session
+        commands = session.commands()
+        for side in sorted(self.connected | {CLIENT}):
+            for frame in cut(session.take(side)):
+                self._write(f"    {'=' if self.closed and side is CLIENT else '-'}> {side.name}: {described(frame)}")
+                self._unseen[side].append(frame)
+        for command in commands:
+            self._write(f"    {command}")
+            if isinstance(command, Note):
+                self._notes.append(command)
+                continue
+            self._commands.append(command)
+            if isinstance(command, Close):
+                self.connected.discard(command.side)
+                self.closed = self.closed or command.side is CLIENT
+        if session.expires_sooner() or self._timer is None:
+            self._timer = session.next_deadline() if session.awaits_time() else None
+
+    def _next(self, side: Side) -> bytes:
+        if not self._unseen[side]:
+            self._fail(f"{side.name} got nothing")
+        return self._unseen[side].popleft()
+
+    def _command(self) -> Command:
+        if not self._commands:
+            self._fail("there is no command")
+        return self._commands.popleft()
+
+    def _same(self, wanted: bytes, got: bytes, side: Side) -> None:
+        if wanted != got:
+            lines = [[described(frame), *(frame[at : at + 16].hex(" ") for at in range(0, len(frame), 16))]
+                     for frame in (wanted, got)]  # fmt: skip
+            self._fail(f"{side.name} got another frame:\n" + "\n".join(difflib.ndiff(*lines)))
+
+    def _write(self, line: str) -> None:
+        self.transcript.append(f"{len(self.transcript) + 1:3}  {line}")
+
+    def _told(self) -> str:
+        return "\n".join(("", *self.transcript, f"     {self.session!r}"))
+
+    def _fail(self, reason: str) -> NoReturn:
+        self._failed = True
+        raise AssertionError(f"{reason}\n{self._told()}")
