@@ -14,10 +14,14 @@ import time
 from cassandra import DriverException, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
+from cassandra.protocol import ErrorMessage
 
 from conformance.awaiting import await_true
 from conformance.backends.interface import Credentials
 from conformance.client import Client, Entry
+
+# the driver's exceptions have no class in common
+FAILURES = (DriverException, ErrorMessage, NoHostAvailable, ConnectionException)
 
 
 class Writer:
@@ -67,7 +71,7 @@ class Writer:
         began = time.monotonic()
         try:
             self.client.execute(self._insert, (key, f"value {key}"))
-        except (DriverException, NoHostAvailable, ConnectionException) as failure:
+        except FAILURES as failure:
             self.failed.append((key, failure))
             self.unanswered += isinstance(failure, OperationTimedOut)
             self._stopped.wait(0.05)  # a refused write is refused at once: leave the processor to others

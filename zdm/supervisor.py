@@ -86,7 +86,7 @@ class Supervisor:
         """Reach both clusters, origin first; what was reached already stays open. Raises ControlError."""
         for side in CLUSTERS:
             if not self.controls[side].is_up:
-                await self.controls[side].open()
+                self._announce(side, await self.controls[side].open())
         return self.snapshot()
 
     async def listen(self, worker: WorkerRole) -> None:
@@ -134,6 +134,13 @@ class Supervisor:
             SystemTables(shown, self._topology),
         )
 
+    def _announce(self, side: Side, view: ClusterView) -> None:
+        hosts, assigned = (", ".join(map(str, some)) for some in (view.local_hosts, view.assigned))
+        self._log.info(
+            f"Initialized {side.name.lower()} control connection. Cluster Name: {view.name}, Hosts: [{hosts}], "
+            f"Assigned Hosts: [{assigned}]."
+        )
+
     def _changed(self, _: ClusterView) -> None:
         if self._worker is not None:
             self._worker.apply(self.snapshot())
@@ -166,11 +173,13 @@ class Supervisor:
         return lambda host, port: endpoint_factory(host, port, timeout)
 
 
-def configured_credentials(config: Config, side: Side) -> Credentials:
-    """The credentials of the configuration for a cluster."""
+def configured_credentials(config: Config, side: Side) -> Credentials | None:
+    """The credentials of the configuration for a cluster; None where no user is named."""
     if side is Side.ORIGIN:
-        return Credentials(config.origin_username, config.password("origin"))
-    return Credentials(config.target_username, config.password("target"))
+        username, password = config.origin_username, config.password("origin")
+    else:
+        username, password = config.target_username, config.password("target")
+    return Credentials(username, password) if username else None
 
 
 def control_settings(config: Config, side: Side, topology: ProxyTopology) -> ControlSettings:

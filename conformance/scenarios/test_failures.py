@@ -111,7 +111,7 @@ def test_sessions_outlive_the_target(
     restored: None,
 ) -> None:  # fmt: skip
     """The target node goes in the middle of traffic and comes back: the same connections go on, none is opened anew."""
-    proxy.expect("target")
+    proxy.expect("control connection to target")
     client.execute(f"CREATE TABLE {table} {COLUMNS}")
     writers = [write(table) for _ in range(3)]
     for writer in writers:
@@ -142,7 +142,7 @@ def test_the_origin_killed_in_the_middle_of_traffic(
     restored: None,
 ) -> None:
     """Without the origin there is no service; drivers reconnect when it is back; what was acknowledged is there."""
-    proxy.expect("origin")
+    proxy.expect("control connection to origin")
     client.execute(f"CREATE TABLE {table} {COLUMNS}")
     writers = [write(table) for _ in range(2)]
     for writer in writers:
@@ -169,7 +169,7 @@ def test_a_hanging_node_hangs_nobody_for_ever(
     Silence is the default there, as in the reference, and the driver's own timeout ends it; an answer is the better way.
     """
     proxy = own_proxy(4, ZDM_PROXY_REQUEST_TIMEOUT_MS="1500", ZDM_PROXY_TIMEOUT_RESPONSE="ERROR")
-    proxy.expect(side)
+    proxy.expect(f"control connection to {side}")
     node = clusters.target if side == "target" else clusters.origin
     client = connect(at=proxy.entry(credentials))
     client.execute(f"CREATE TABLE {table} {COLUMNS}")

@@ -132,7 +132,7 @@ def test_a_target_that_comes_back_without_its_statements_is_mended(
     client: Client, proxy: Proxy, clusters: Clusters, both: Both, table: str
 ) -> None:
     """Cassandra keeps its prepared statements over a restart; here they are lost on the way."""
-    proxy.expect("target")
+    proxy.expect("control connection to target")
     client.execute(f"CREATE TABLE {table} (k int PRIMARY KEY, l list<int>)")
     append = client.prepare(f"UPDATE {table} SET l = l + ? WHERE k = 1")
     client.execute(append, ([1],))

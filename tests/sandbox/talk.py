@@ -42,7 +42,8 @@ class Talk:
         self.cluster = cluster
         self.version = version
         self.transport: Any = TcpTransport()  # type: ignore[no-untyped-call]  # Twisted's test transport is untyped
-        self.connection: Any = Connection(cluster.nodes[node])
+        connection: Any = Connection(cluster.nodes[node])
+        self.connection = connection
         self.connection.makeConnection(self.transport)
         self.reader = FrameReader()
         self.tracing_id: Any = None

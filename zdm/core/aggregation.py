@@ -28,8 +28,8 @@ def choose(request: PendingRequest) -> bytes:
 
 
 def error_code(frame: bytes) -> int:
-    """The code of an ERROR frame, -1 for any other. Raises RemoteProtocolError where the body is bad."""
-    if frame[4] != ERROR:
+    """The code of an ERROR frame, -1 for any other and for none. Raises RemoteProtocolError where the body is bad."""
+    if not frame or frame[4] != ERROR:
         return -1
     start = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], True)
     return int.from_bytes(frame[start : start + 4], "big", signed=True)

@@ -21,10 +21,10 @@ from zdm.core.plans import Route
 from zdm.core.prepared import NOT_FOUND
 from zdm.cql.statement import classify
 from zdm.protocol.consistency import Consistency
-from zdm.protocol.errors import Error, ErrorCode, ReadTimeout, Unprepared, WriteFailure, WriteTimeout
+from zdm.protocol.envelope import body_start
+from zdm.protocol.errors import CAS_WRITE_TYPE, Error, ErrorCode, ReadTimeout, Unprepared, WriteFailure, WriteTimeout
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import HEADER_LENGTH
-from zdm.protocol.envelope import body_start
 from zdm.protocol.opcodes import BATCH, EXECUTE, PREPARE, QUERY
 from zdm.protocol.requests import Batch, Execute, Query, decode_request
 
@@ -32,6 +32,24 @@ if TYPE_CHECKING:
     from zdm.core.pending import PendingRequest
     from zdm.core.prepared import PreparedCache
 
+NOT_EXECUTED: Final = frozenset(
+    (
+        ErrorCode.PROTOCOL_ERROR,
+        ErrorCode.AUTHENTICATION_ERROR,
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.IS_BOOTSTRAPPING,
+        ErrorCode.SYNTAX_ERROR,
+        ErrorCode.UNAUTHORIZED,
+        ErrorCode.INVALID,
+        ErrorCode.CONFIG_ERROR,
+        ErrorCode.ALREADY_EXISTS,
+        ErrorCode.UNPREPARED,
+    )
+)
+"""What a cluster answers to a request of which it has executed nothing."""
+
+_LONGEST_NAMED_ID: Final = 256  # bytes: an ERROR's message holds 65,535, and a made-up id may be as long
 _BATCH_WRITE_TYPES: Final = ("BATCH", "UNLOGGED_BATCH", "COUNTER")
 
 
@@ -42,7 +60,7 @@ def overloaded(message: str) -> Error:
 
 def unknown_statement(prepared_id: bytes) -> Error:
     """For an EXECUTE or BATCH of a prepared id that the proxy does not know (section 6.2)."""
-    return Unprepared(NOT_FOUND.format(prepared_id.hex()), prepared_id)
+    return Unprepared(NOT_FOUND.format(prepared_id[:_LONGEST_NAMED_ID].hex()), prepared_id)
 
 
 def possibly_applied(request: PendingRequest, version: int, prepared: PreparedCache, reason: str) -> Error:
@@ -75,7 +93,7 @@ def _description(request: PendingRequest, version: int, prepared: PreparedCache)
     except RemoteProtocolError:
         return Consistency.ONE, "SIMPLE"
     if isinstance(decoded, Batch):
-        return decoded.consistency, _batch_write_type(decoded.kind)
+        return decoded.consistency, _batch_write_type(decoded, prepared)
     if isinstance(decoded, Execute):
         entry = prepared.get(decoded.prepared_id)
         return decoded.parameters.consistency, entry.write_type if entry else "SIMPLE"
@@ -84,6 +102,13 @@ def _description(request: PendingRequest, version: int, prepared: PreparedCache)
     return Consistency.ONE, "SIMPLE"
 
 
-def _batch_write_type(kind: int) -> str:
-    return _BATCH_WRITE_TYPES[kind] if kind < len(_BATCH_WRITE_TYPES) else "BATCH"
-
+def _batch_write_type(batch: Batch, prepared: PreparedCache) -> str:
+    for child in batch.children:
+        if isinstance(child.statement, str):
+            write_type = classify(child.statement).write_type
+        else:
+            entry = prepared.get(child.statement)
+            write_type = entry.write_type if entry else ""
+        if write_type == CAS_WRITE_TYPE:
+            return write_type  # one condition makes the whole batch conditional
+    return _BATCH_WRITE_TYPES[batch.kind] if batch.kind < len(_BATCH_WRITE_TYPES) else "BATCH"

@@ -1,8 +1,9 @@
 """Opening a session's cluster connection again, after the client's handshake.
 
 The connection gets what the first one got: the client's own STARTUP, the credentials kept for that cluster, and the
-session's keyspace; then the requests held for it, in order. If the cluster lets the session in no more, the session ends
-with the reason: its client would otherwise go on under rights it does not have.
+session's keyspace; then the requests held for it, in order. If the cluster lets the session in no more, the session
+ends with the reason: its client would otherwise go on under rights it does not have. A cluster that is merely not up to
+it yet (OVERLOADED, IS_BOOTSTRAPPING and the like) is tried again later.
 """
 
 from __future__ import annotations
@@ -10,14 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from zdm.core.answers import overloaded
 from zdm.core.clusters import Side
 from zdm.core.connector import SideState
 from zdm.core.dispatch import Dispatch
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake
 from zdm.core.state import SHUTTING_DOWN, SessionState
-from zdm.core.answers import overloaded
+from zdm.protocol.errors import ErrorCode
+from zdm.protocol.opcodes import ERROR
 
 _STREAM: Final = 0
+_TRANSIENT: Final = frozenset(
+    (
+        ErrorCode.SERVER_ERROR,
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.IS_BOOTSTRAPPING,
+        ErrorCode.READ_TIMEOUT,
+        ErrorCode.READ_FAILURE,
+    )
+)
 
 
 class Attachment:
@@ -51,7 +64,10 @@ class Attachment:
         try:
             request = self._handshake.answered(frame)
         except HandshakeFailed as failure:
-            self._refused(failure)
+            if failure.code in _TRANSIENT and failure.frame[4] == ERROR:
+                self._lose(self._side, f"it is not ready: {failure.reason}")
+            else:
+                self._refused(failure)
             return
         if request is not None:
             self._send(request)
@@ -85,7 +101,8 @@ class Attachment:
     def _refused(self, failure: HandshakeFailed) -> None:
         state, side = self._state, self._side
         self._end()
-        state.note("warn", f"{side.name} lets client {state.client_name} in no more: {failure.reason}; closing the client.")
+        client = state.client_name
+        state.note("warn", f"{side.name} lets client {client} in no more: {failure.reason}; closing the client.")
         for request in list(state.pending.values()):
             if request.held:
                 self._dispatch.let_go(request)

@@ -21,7 +21,7 @@ from zdm.protocol.frames import FrameBuffer
 
 
 class SideState(Enum):
-    """Where a cluster connection is in its life: ABSENT -> CONNECTING -> HANDSHAKING -> READY -> LOST -> CONNECTING..."""
+    """Where a cluster connection is: ABSENT -> CONNECTING -> HANDSHAKING -> READY -> LOST -> CONNECTING..."""
 
     ABSENT = 0
     CONNECTING = 1
@@ -83,10 +83,9 @@ class ClusterConnector:
         return orphans
 
     def free_id(self, pending: dict[int, PendingRequest], top: int) -> int:
-        """The highest id not above `top` that neither the client nor the proxy uses. Raises StreamsExhausted."""
-        candidate = top
-        special = self.special
-        while candidate in special or candidate in pending:
+        """The highest id not above `top` that is not in use on this connection. Raises StreamsExhausted."""
+        candidate, special, bit = top, self.special, int(self.side)
+        while candidate in special or (candidate in pending and pending[candidate].awaits & bit):
             candidate -= 1
         if candidate < 0:
             raise StreamsExhausted

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zdm.metrics import RequestMeter
 
 _TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
+_ID: Final = HEADER_LENGTH + 2  # where an EXECUTE's prepared id begins, after its length
 
 General = Callable[[bytes], None]
 Settle = Callable[[PendingRequest], None]
@@ -60,7 +61,7 @@ class DataPath:
         by_route, top, longest = state.shared.plans.by_route, settings.top_stream, settings.max_frame_bytes
         entries = state.shared.prepared.entries
         unpack, size = HEADER.unpack_from, len(data)
-        offset = run_start = run_awaits = 0
+        offset = run_start = run_awaits = id_end = 0
         room = self._room()
         while size - offset >= HEADER_LENGTH:
             version, flags, stream, opcode, length = unpack(data, offset)
@@ -68,14 +69,17 @@ class DataPath:
             if end > size and length <= longest:
                 break
             plan: Plan | None = None
-            if flags or version != expected or length <= 4 or end > size:
+            target_id = b""
+            if flags or version != expected or length <= 4 or length > longest:
                 pass
             elif opcode == EXECUTE:
-                id_end = offset + 11 + (data[offset + 9] << 8) + data[offset + 10]
-                entry = entries.get(data[offset + 11 : id_end])
-                if entry is not None and entry.verbatim:
+                id_end = offset + _ID + (data[offset + 9] << 8) + data[offset + 10]
+                entry = entries.get(data[offset + _ID : id_end])
+                if entry is not None and (entry.verbatim or (entry.exchangeable and id_end <= end)):
                     entry.used = True
                     plan = by_route[entry.index]
+                    if not entry.verbatim and plan.awaits & TARGET_BIT:
+                        target_id = entry.target_id
             elif opcode == QUERY:
                 plan = self._query_plan(data, offset, end)
             if (
@@ -95,7 +99,13 @@ class DataPath:
                 by_route = state.shared.plans.by_route
                 room = self._room()
                 continue
-            if plan.awaits != run_awaits:
+            if target_id:
+                self._run(data, run_start, offset, run_awaits)
+                run_start = end
+                if plan.awaits & ORIGIN_BIT:
+                    state.origin.outbox.append(data[offset:end])
+                state.target.outbox.append(data[offset : offset + _ID] + target_id + data[id_end:end])
+            elif plan.awaits != run_awaits:
                 self._run(data, run_start, offset, run_awaits)
                 run_start, run_awaits = offset, plan.awaits
             pending[stream] = PendingRequest(stream, plan, now, data, offset, end)
@@ -128,7 +138,7 @@ class DataPath:
                 or request.plan.inspect
                 or version != expected
                 or (special and stream in special)
-                or end > size
+                or length > longest
             ):
                 self._answered(side, data[offset:end])
                 offset = end

@@ -46,8 +46,8 @@ class Dispatch:
         Raises RemoteProtocolError where the body is bad.
         """
         state = self._state
-        sides = [state.connector(side) for side in CLUSTERS if request.plan.awaits & side]
-        absent = [connector for connector in sides if connector.state is not SideState.READY]
+        sides = self._sides(request)
+        absent = self._absent(request)
         if absent:
             self._hold(request, absent)
         elif not all(self._has_room(connector) for connector in sides):
@@ -74,10 +74,15 @@ class Dispatch:
 
     def release(self) -> None:
         """A side became ready: send what was held for it, in order."""
-        for request in [request for request in self._state.pending.values() if request.held]:
-            if all(self._state.connector(side).state is SideState.READY for side in CLUSTERS if request.plan.awaits & side):
+        pending = self._state.pending
+        for request in [request for request in pending.values() if request.held]:
+            if not self._absent(request):
                 self.let_go(request)
                 self.send(request)
+        # They came before others that are in flight already, and `pending` is in the order in which requests expire.
+        in_order = sorted(pending.values(), key=lambda request: request.started)
+        pending.clear()
+        pending.update((request.stream, request) for request in in_order)
 
     def let_go(self, request: PendingRequest) -> None:
         """The request is not held any more, and not pending either."""
@@ -97,6 +102,12 @@ class Dispatch:
         connector.attempts += 1
         connector.retry_at = self._state.now + delay
         self._state.sooner = True
+
+    def _sides(self, request: PendingRequest) -> list[ClusterConnector]:
+        return [self._state.connector(side) for side in CLUSTERS if request.plan.awaits & side]
+
+    def _absent(self, request: PendingRequest) -> list[ClusterConnector]:
+        return [connector for connector in self._sides(request) if connector.state is not SideState.READY]
 
     def _hold(self, request: PendingRequest, absent: list[ClusterConnector]) -> None:
         state = self._state
@@ -126,7 +137,8 @@ class Dispatch:
 
     def _reject(self, request: PendingRequest) -> None:
         self._state.shared.meter.rejected += 1
-        self._state.note("error", f"no stream id available for a request of client {self._state.client_name}; it is told to retry.")
+        client = self._state.client_name
+        self._state.note("error", f"no stream id available for a request of client {client}; it is told to retry.")
         self._state.answer_error(request.stream, overloaded(SHUTTING_DOWN))
 
     def _forward(self, request: PendingRequest, sides: list[ClusterConnector]) -> None:

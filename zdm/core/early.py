@@ -1,7 +1,7 @@
 """A client's frames before its session is ready.
 
-They come from anybody who can reach the port, so they are taken one at a time, at most 64 KiB are kept, and the version is
-judged by the first byte alone: what follows it may not even be a frame of ours.
+They come from anybody who can reach the port, so they are taken one at a time, at most 64 KiB are kept, and the version
+is judged by the first byte alone: what follows it may not even be a frame of ours.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from zdm.core.handshake import ClientHandshake
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.errors import Error, ErrorCode
-from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT, encode_frame
+from zdm.protocol.frames import COMPRESSED, HEADER, HEADER_LENGTH, RESPONSE_BIT, encode_frame
 from zdm.protocol.opcodes import ERROR, REQUESTS, opcode_name
 
 MAX_EARLY_BYTES: Final = 64 * 1024
@@ -52,35 +52,42 @@ class EarlyFrames:
     def acceptable(self, frame: bytes, longest: int) -> bool:
         """The frame's header is in order; if not, the client has been told, and is closed where it must be."""
         state = self._state
-        version, _, stream, opcode, length = HEADER.unpack_from(frame)
-        if version != state.version:
-            self._refuse(stream, f"the connection speaks protocol version {state.version}, not {version & 0x7F}")
+        version, flags, stream, opcode, length = HEADER.unpack_from(frame)
+        if version & RESPONSE_BIT:
+            self._refuse(stream, f"{opcode_name(opcode)} came as an answer, not as a request")
+        elif version != state.version:
+            self._refuse(stream, f"the connection speaks protocol version {state.version}, not {version}")
         elif length > longest:
             self._refuse(stream, f"a frame of {length} bytes is over the limit of {longest} bytes")
         elif opcode not in REQUESTS:
             self._refuse(stream, f"{opcode_name(opcode)} is no request")
         elif stream < 0:
             state.answer_error(stream, Error(ErrorCode.PROTOCOL_ERROR, f"negative stream id: {stream}"))
+        elif flags & COMPRESSED:
+            message = "the frame is compressed, and no compression was agreed on"
+            state.answer_error(stream, Error(ErrorCode.PROTOCOL_ERROR, message))
         else:
             return True
         return False
 
     def _next(self) -> bytes:
         """The next whole frame, if it is there, in order, and its turn."""
-        state, kept = self._state, self._kept
-        if not kept or not self._version_is_spoken(kept[0]) or len(kept) < HEADER_LENGTH:
-            return b""
-        length = HEADER.unpack_from(kept)[4]
-        if length > MAX_EARLY_BYTES:
-            self.acceptable(kept[:HEADER_LENGTH], MAX_EARLY_BYTES)
-            return b""
-        end = HEADER_LENGTH + length
-        if len(kept) < end or (state.phase is Phase.HANDSHAKE and not self.handshake.takes_frames()):
-            return b""
-        frame, self._kept = kept[:end], kept[end:]
-        if self.acceptable(frame, MAX_EARLY_BYTES):
-            return frame
-        return self._next() if state.phase is not Phase.CLOSED else b""
+        state = self._state
+        while state.phase is not Phase.CLOSED:
+            kept = self._kept
+            if not kept or not self._version_is_spoken(kept[0]) or len(kept) < HEADER_LENGTH:
+                break
+            length = HEADER.unpack_from(kept)[4]
+            if length > MAX_EARLY_BYTES:
+                self.acceptable(kept[:HEADER_LENGTH], MAX_EARLY_BYTES)
+                break
+            end = HEADER_LENGTH + length
+            if len(kept) < end or (state.phase is Phase.HANDSHAKE and not self.handshake.takes_frames()):
+                break
+            frame, self._kept = kept[:end], kept[end:]
+            if self.acceptable(frame, MAX_EARLY_BYTES):
+                return frame
+        return b""
 
     def _version_is_spoken(self, version: int) -> bool:
         state = self._state

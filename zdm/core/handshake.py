@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from zdm.core.aggregation import error_code
 from zdm.core.clusters import BOTH, CLUSTERS, Side, other
 from zdm.core.connector import SideState
 from zdm.core.credentials import AuthenticationRule, authentication_rule, carries_credentials, parse_token
@@ -17,7 +18,7 @@ from zdm.core.state import Phase, SessionState
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, with_stream
+from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_stream
 from zdm.protocol.opcodes import (
     AUTH_CHALLENGE,
     AUTH_RESPONSE,
@@ -32,6 +33,9 @@ from zdm.protocol.opcodes import (
 )
 from zdm.protocol.primitives import Reader, encode_bytes
 from zdm.protocol.responses import Supported
+
+_READABLE: Final = frozenset((3, 4, 5, 0x41, 0x42))
+"""Versions of answers that can be cut and relayed: all whose header has nine bytes."""
 
 _STREAM: Final = 0  # one frame at a time, so any id will do towards the clusters
 
@@ -104,13 +108,27 @@ class ClientHandshake:
         """A whole frame from a cluster, during the handshake."""
         if frame[2] & 0x80:
             return  # an event: nobody has registered yet
-        if self.step is Step.SECONDARY and self._rule is not None and side is not self._rule.auth_primary:
+        if self._awaits_from(side) and self._ends_it(frame):
+            # At once, because a cluster that refuses may close its connection before the other has answered.
+            self._end_with(side, frame)
+        elif self.step is Step.SECONDARY and self._rule is not None and side is not self._rule.auth_primary:
             self._secondary_answered(frame)
         elif self._awaits & side:
             self._awaits &= ~side
             self._answers[side] = frame
             if not self._awaits:
                 self._answered()
+
+    def reads(self, side: Side, version: int) -> bool:
+        """An answer whose first byte names this version can be read; if not, the client has been told (section 2.3)."""
+        if version in _READABLE:
+            return True
+        state = self._state
+        error = Error(ErrorCode.PROTOCOL_ERROR, f"Invalid or unsupported protocol version ({version})")
+        known = state.snapshot.facts(side).version
+        state.outbox.append(encode_frame(known | RESPONSE_BIT, 0, ERROR, error.encode(known)))
+        state.close(f"{side.name} answered in protocol version {version}")
+        return False
 
     def expire(self, now: float) -> None:
         """A cluster did not answer within the request timeout: the session cannot come about."""
@@ -130,7 +148,7 @@ class ClientHandshake:
             return
         algorithm = options.get("COMPRESSION", "none")
         if algorithm.lower() not in ("", "none"):
-            self._refuse(f"Unknown compression algorithm: {algorithm} (this proxy offers none)")
+            self._refuse(f"Unknown compression algorithm: {algorithm[:80]} (this proxy offers none)")
             return
         self._state.startup_body = frame[start:]
         self._forward(frame, Step.STARTUP, BOTH)
@@ -175,13 +193,6 @@ class ClientHandshake:
 
     def _answered(self) -> None:
         step, self.step, self.deadline = self.step, Step.CLIENT, None
-        for side in CLUSTERS:
-            answer = self._answers.get(side)
-            if answer is not None and _is_protocol_error(answer):
-                # The version is refused: stream 0, because some clusters could not even read the request's id.
-                self._state.outbox.append(with_stream(answer, 0))
-                self._state.close(f"{side.name} answered the handshake with a PROTOCOL_ERROR")
-                return
         if step is Step.OPTIONS:
             self._options_answered()
         elif step is Step.STARTUP:
@@ -189,12 +200,29 @@ class ClientHandshake:
         else:
             self._authentication_answered()
 
+    def _awaits_from(self, side: Side) -> bool:
+        if self.step is Step.SECONDARY:
+            return self._rule is not None and side is not self._rule.auth_primary
+        return bool(self._awaits & side)
+
+    def _ends_it(self, frame: bytes) -> bool:
+        """An ERROR to STARTUP, or a PROTOCOL_ERROR to anything."""
+        code = error_code(frame)
+        return code == ErrorCode.PROTOCOL_ERROR or (code >= 0 and self.step is Step.STARTUP)
+
+    def _end_with(self, side: Side, frame: bytes) -> None:
+        # Stream 0 where the version is refused, because some clusters could not even read the request's id.
+        is_about_version = error_code(frame) == ErrorCode.PROTOCOL_ERROR
+        self._state.outbox.append(with_stream(frame, 0 if is_about_version else self._stream))
+        self._state.close(f"{side.name} answered the handshake with an ERROR")
+
     def _options_answered(self) -> None:
         for answer in (self._answers[Side.ORIGIN], self._answers[Side.TARGET]):
             if answer[4] == ERROR:
                 self._relay(answer)
                 return
-        self._state.answer(self._stream, SUPPORTED, Supported(self._state.snapshot.supported).encode(self._state.version))
+        supported = Supported(self._state.snapshot.supported)
+        self._state.answer(self._stream, SUPPORTED, supported.encode(self._state.version))
 
     def _startup_answered(self) -> None:
         self._started = True
@@ -249,7 +277,7 @@ class ClientHandshake:
 
     def _secondary_failed(self, side: Side, failure: HandshakeFailed) -> None:
         state = self._state
-        self.deadline = None
+        self.step, self.deadline = Step.CLIENT, None
         if failure.frame and failure.frame[4] == ERROR:
             self._relay(failure.frame)
         if is_refusal(failure):
@@ -279,10 +307,3 @@ class ClientHandshake:
 
     def _relay(self, frame: bytes) -> None:
         self._state.outbox.append(with_stream(frame, self._stream))
-
-
-def _is_protocol_error(frame: bytes) -> bool:
-    if frame[4] != ERROR:
-        return False
-    start = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], True)
-    return int.from_bytes(frame[start : start + 4], "big") == ErrorCode.PROTOCOL_ERROR

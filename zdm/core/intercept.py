@@ -53,9 +53,7 @@ _ALWAYS_LOCAL: Final = frozenset(
     "broadcast_address data_center host_id listen_address partitioner rack release_version rpc_address schema_version "
     "tokens truncated_at".split()
 )
-_ALWAYS_PEERS: Final = frozenset(
-    "peer data_center host_id preferred_ip rack rpc_address schema_version tokens".split()
-)
+_ALWAYS_PEERS: Final = frozenset("peer data_center host_id preferred_ip rack rpc_address schema_version tokens".split())
 _CONTACTED: Final = frozenset(
     "key bootstrapped cluster_name cql_version gossip_generation last_nodesync_checkpoint_time native_protocol_version "
     "thrift_version".split()
@@ -146,7 +144,7 @@ class SystemTables:
         relation = self._relation(table, local_address)
         unknown = _unknown_column(selectors, relation)
         if unknown is not None:
-            return _invalid(f"Undefined column name {unknown}", version)
+            return _invalid(f"Undefined column name {unknown[:_CACHED_TEXT]}", version)
         rows = _select(selectors, relation)
         if keyspace is None:
             return Answer(opcodes.RESULT, rows.encode(version))

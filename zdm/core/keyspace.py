@@ -1,7 +1,8 @@
 """The session's current keyspace, the same on both clusters at any time (section 5.6).
 
-USE goes to both. Where it succeeded on one side only, that side is set back to the keyspace the session had; where it
-had none, which CQL cannot set, the side is dropped: target attaches anew without it, origin's loss ends the session.
+USE goes to both. Where it succeeded on one side only, that side is set back to the keyspace the session had. Where it
+had none, which CQL cannot set, or where another USE is under way, which might overtake, the side is dropped: target
+attaches anew, origin's loss ends the session.
 """
 
 from __future__ import annotations
@@ -45,16 +46,24 @@ class Keyspace:
                 if not request.failed & side:
                     self._set_back(side)
 
-    def unknown(self, request: PendingRequest) -> None:
-        """A USE expired: on the sides that did not answer nobody knows the keyspace."""
+    def unreadable(self, request: PendingRequest) -> None:
+        """An answer could not be read: if it was that to a USE, nobody knows the keyspace."""
         if request.plan.reaction is Reaction.KEYSPACE:
             for side in CLUSTERS:
-                if request.awaits & side or not request.failed & side:
+                self._drop(side, "its answer to USE cannot be read")
+
+    def unknown(self, request: PendingRequest) -> None:
+        """A USE expired: on a side that did not answer nobody knows the keyspace."""
+        if request.plan.reaction is Reaction.KEYSPACE:
+            for side in CLUSTERS:
+                if request.awaits & side:
                     self._drop(side, "USE was not answered in time")
+                elif not request.failed & side:
+                    self._set_back(side)
 
     def _set_back(self, side: Side) -> None:
         state = self._state
-        if state.keyspace is None:
+        if state.keyspace is None or any(other.plan.reaction is Reaction.KEYSPACE for other in state.pending.values()):
             self._drop(side, "USE succeeded there only")
             return
         connector = state.connector(side)
@@ -67,9 +76,7 @@ class Keyspace:
             self._drop(side, "no stream id was free to set its keyspace back")
 
     def _is_back(self, side: Side, frame: bytes | None) -> None:
-        if frame is None:
-            return  # the connection is gone: attaching anew replays the keyspace
-        if frame[4] != RESULT:
+        if frame is None or frame[4] != RESULT:
             self._drop(side, "its keyspace could not be set back")
             return
         self._state.connector(side).state = SideState.READY

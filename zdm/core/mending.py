@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from zdm.core.answers import applied_on_one_side
+from zdm.core.aggregation import error_code
+from zdm.core.answers import NOT_EXECUTED, applied_on_one_side
 from zdm.core.clusters import Side, other
 from zdm.core.commands import PrepareElsewhere
 from zdm.core.connector import Internal, StreamsExhausted
@@ -27,7 +28,7 @@ from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame
-from zdm.protocol.opcodes import ERROR, EXECUTE, BATCH, PREPARE, RESULT
+from zdm.protocol.opcodes import BATCH, ERROR, EXECUTE, PREPARE, RESULT
 from zdm.protocol.requests import Prepare
 from zdm.protocol.responses import Prepared, decode_response
 
@@ -64,7 +65,9 @@ class Mending:
 
     def start(self, request: PendingRequest, side: Side, unprepared: bytes) -> bool:
         """Begin to mend; False where it can't be: the answer is then an error as any other."""
-        if not self._state.snapshot.settings.mend_unprepared or request.chunk[request.start + 4] not in (EXECUTE, BATCH):
+        if not self._state.snapshot.settings.mend_unprepared:
+            return False
+        if request.chunk[request.start + 4] not in (EXECUTE, BATCH):
             return False
         entries = self._statements(request)
         if not entries or request.mendings > len(entries):
@@ -85,11 +88,10 @@ class Mending:
         repair = self._repairs.get((side, request.stream))
         return repair is not None and repair.request is request
 
-    def forget(self, request: PendingRequest) -> None:
-        """The request is settled otherwise."""
-        for key, repair in list(self._repairs.items()):
-            if repair.request is request:
-                del self._repairs[key]
+    def forget(self, request: PendingRequest, side: Side) -> None:
+        """The cluster's part of the request is settled otherwise."""
+        if self.is_mending(request, side):
+            del self._repairs[(side, request.stream)]
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None) -> None:
         """What a PREPARE on a connection of its own came to: opcode and body in the session's version, or nothing."""
@@ -101,7 +103,11 @@ class Mending:
     def _statements(self, request: PendingRequest) -> list[PreparedStatement]:
         """The distinct prepared statements of the request; none where the proxy does not know them all."""
         entries: dict[bytes, PreparedStatement] = {}
-        for _, prepared_id in id_spans(request.frame()):
+        try:
+            spans = id_spans(request.frame())
+        except RemoteProtocolError:
+            return []
+        for _, prepared_id in spans:
             entry = self._state.shared.prepared.get(prepared_id)
             if entry is None:
                 return []
@@ -137,9 +143,9 @@ class Mending:
         """Nothing where the statement is prepared now; else the ERROR frame that tells why not, empty if there is none."""
         if frame is None:
             return b""
-        if frame[4] == ERROR:
-            return frame
         try:
+            if error_code(frame) >= 0:
+                return frame
             start = body_start(frame, HEADER_LENGTH, frame[1], True)
             answer = decode_response(RESULT, self._state.version, frame, start)
         except RemoteProtocolError:
@@ -149,8 +155,11 @@ class Mending:
         if answer.prepared_id == (entry.origin_id if side is Side.ORIGIN else entry.target_id):
             return None
         if side is Side.ORIGIN:
-            return b""  # the client's id means nothing to origin any more: only the client can prepare anew
-        entry.target_id, entry.verbatim = answer.prepared_id, False
+            # The client's id means nothing to origin any more: only the client can prepare anew, and it will once the
+            # proxy does not know the id either.
+            self._state.shared.prepared.remove(entry.origin_id)
+            return b""
+        entry.moved(answer.prepared_id)
         return None
 
     def _again(self, repair: Repair) -> None:
@@ -167,16 +176,22 @@ class Mending:
 
     def _fail_with(self, repair: Repair, failure: bytes) -> None:
         request, state = repair.request, self._state
-        elsewhere = int(other(repair.side)) & request.plan.awaits
-        if not elsewhere or request.failed & elsewhere:
+        if not self._may_be_executed_by(other(repair.side), request):
             answer = repair.unprepared
         elif failure:
             answer = failure
         else:
-            reason = f"{repair.side.name} has forgotten the prepared statement, and it could not be prepared there again"
+            name = repair.side.name
+            reason = f"{name} has forgotten the prepared statement, and it could not be prepared there again"
             error = applied_on_one_side(request, state.version, state.shared.prepared, reason)
             answer = self._error_frame(request, error)
         self._answered(request, repair.side, answer)
+
+    def _may_be_executed_by(self, side: Side, request: PendingRequest) -> bool:
+        if not request.plan.awaits & side:
+            return False
+        answer = request.origin if side is Side.ORIGIN else request.target
+        return not request.failed & side or error_code(answer) not in NOT_EXECUTED
 
     def _error_frame(self, request: PendingRequest, error: Error) -> bytes:
         version = self._state.version

@@ -67,7 +67,9 @@ class Plans:
 
     __slots__ = ("by_route", "options", "prepare", "register_both", "register_origin", "session_both", "session_only")
 
-    def __init__(self, primary: Side, system_queries: Side, timeout: float, schema_timeout: float, meter: Meter) -> None:
+    def __init__(
+        self, primary: Side, system_queries: Side, timeout: float, schema_timeout: float, meter: Meter
+    ) -> None:
         reads = {Side.ORIGIN: meter.reads_origin, Side.TARGET: meter.reads_target}
         bits = {Side.ORIGIN: ORIGIN_BIT, Side.TARGET: TARGET_BIT}
         keep = bits[primary]

@@ -1,7 +1,7 @@
 """What is learned when both clusters have prepared a statement (section 6.1).
 
 The client gets origin's id and origin's bind variables. The columns that a client with SKIP_METADATA decodes rows by
-must be those of the cluster its rows come from: where they differ, they are the primary's.
+must be those of the cluster its rows come from: where they differ, they are that cluster's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from zdm.protocol.primitives import Reader
 from zdm.protocol.responses import Prepared, decode_response
 
 
-
 def learn(state: SessionState, request: PendingRequest) -> bytes:
     """Remember the statement; the answer for the client."""
     try:
@@ -37,12 +36,10 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
     if route in (Route.INTERCEPTED, Route.INSIGHTS):
         route = Route.SYSTEM_READ  # asked in a way that the proxy leaves to the cluster
     state.shared.prepared.put(
-        PreparedStatement(
-            origin.prepared_id, target.prepared_id, text, state.keyspace, route, statement.write_type
-        )
+        PreparedStatement(origin.prepared_id, target.prepared_id, text, state.keyspace, route, statement.write_type)
     )
-    primary = state.shared.plans.by_route[Route.READ.value].keep
-    if primary != TARGET_BIT or origin.result == target.result:
+    rows_come_from = state.shared.plans.by_route[route.value].keep
+    if rows_come_from != TARGET_BIT or origin.result == target.result:
         return request.origin
     start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
     merged = Prepared(origin.prepared_id, origin.bind, target.result, origin.result_metadata_id)

@@ -19,13 +19,27 @@ NOT_FOUND: Final = (
 )
 
 
+_ANSWERED_HERE: Final = (Route.INTERCEPTED, Route.INSIGHTS)
+
+
 class PreparedStatement:
     """What is kept of a statement that both clusters prepared, or that the proxy answers itself.
 
     `keyspace` is the connection's at the time it was prepared; `write_type` what a WRITE_TIMEOUT about it would name.
     """
 
-    __slots__ = ("index", "keyspace", "origin_id", "route", "target_id", "text", "used", "verbatim", "write_type")
+    __slots__ = (
+        "exchangeable",
+        "index",
+        "keyspace",
+        "origin_id",
+        "route",
+        "target_id",
+        "text",
+        "used",
+        "verbatim",
+        "write_type",
+    )
 
     def __init__(
         self,
@@ -43,9 +57,17 @@ class PreparedStatement:
         self.route: Final = route
         self.write_type: Final = write_type
         self.index: Final = route.value
-        self.verbatim = origin_id == target_id and route not in (Route.INTERCEPTED, Route.INSIGHTS)
+        self.verbatim = origin_id == target_id and route not in _ANSWERED_HERE
         """An EXECUTE of it means the same on both clusters, byte for byte."""
+        self.exchangeable = len(origin_id) == len(target_id) and route not in _ANSWERED_HERE
+        """Target's id can take the place of origin's in a frame without a new header."""
         self.used = False
+
+    def moved(self, target_id: bytes) -> None:
+        """Target knows the statement by another id now."""
+        self.target_id = target_id
+        self.verbatim = False
+        self.exchangeable = len(self.origin_id) == len(target_id)
 
     def __repr__(self) -> str:
         return f"<PreparedStatement {self.origin_id.hex()} {self.route.name} keyspace={self.keyspace}>"
@@ -69,6 +91,10 @@ class PreparedCache:
         if entry is not None:
             entry.used = True
         return entry
+
+    def remove(self, prepared_id: bytes) -> None:
+        """Forget a statement: its next EXECUTE is answered UNPREPARED."""
+        self.entries.pop(prepared_id, None)
 
     def put(self, entry: PreparedStatement) -> None:
         """Remember a statement; one that was not used for the longest time may go for it."""

@@ -106,9 +106,7 @@ class Routing:
     def _auth_primary(self) -> Side:
         snapshot = self._state.snapshot
         forward = snapshot.settings.forward_client_credentials_to_origin
-        return authentication_rule(
-            snapshot.origin.auth_required, snapshot.target.auth_required, forward
-        ).auth_primary
+        return authentication_rule(snapshot.origin.auth_required, snapshot.target.auth_required, forward).auth_primary
 
     def _query(self, text: str) -> Plan | Answer:
         statement = classify(text)

@@ -1,10 +1,11 @@
 """One client connection and its two cluster connections: everything revolves around this.
 
 A `Session` does no I/O and knows no clock. Its shell (zdm.net.client) feeds it bytes and tells it what happened, and
-after each call takes the bytes that are to be written (`take`) and the few other effects (`commands`). Inside, the parts
-each settle one question: `handshake` who may come in, `routing` where a request goes, `dispatch` how it is sent,
+after each call takes the bytes that are to be written (`take`) and the few other effects (`commands`). Inside, the
+parts each settle one question: `handshake` who may come in, `routing` where a request goes, `dispatch` how it is sent,
 `settling` what the client is answered, `mending` what becomes of forgotten prepared statements, `keyspace` and
-`attachment` what keeps the two sides alike; `datapath` is the short cut through all of them that nearly every request takes.
+`attachment` what keeps the two sides alike; `datapath` is the short cut through all of them that nearly every request
+takes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Final
 
 from zdm.core.answers import overloaded
 from zdm.core.attachment import Attachment
-from zdm.core.clusters import CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side, other
+from zdm.core.clusters import CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.commands import Close, Command, RefreshSchema
-from zdm.core.connector import OWED, ClusterConnector, Internal, Owed, SideState, StreamsExhausted
+from zdm.core.connector import OWED, ClusterConnector, Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
+from zdm.core.heartbeat import Heartbeat
 from zdm.core.keyspace import Keyspace
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Plan
@@ -28,8 +30,8 @@ from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER, HEADER_LENGTH, FrameBuffer
-from zdm.protocol.opcodes import EVENT, OPTIONS
+from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT, FrameBuffer
+from zdm.protocol.opcodes import EVENT
 from zdm.protocol.primitives import Reader
 
 _SCHEMA_CHANGE: Final = "SCHEMA_CHANGE"
@@ -43,6 +45,7 @@ class Session:
         "_dispatch",
         "_early",
         "_fast",
+        "_heartbeat",
         "_incoming",
         "_keyspace",
         "_routing",
@@ -55,6 +58,7 @@ class Session:
         state = SessionState(shared, now, local_address, client_name)
         self._state: Final = state
         self._dispatch: Final = Dispatch(state)
+        self._heartbeat: Final = Heartbeat(state, self._dispatch)
         self._keyspace: Final = Keyspace(state, self._dispatch, self._lose)
         self._settling: Final = Settling(state, self._dispatch, self._keyspace)
         self._routing: Final = Routing(state)
@@ -138,7 +142,9 @@ class Session:
         if state.phase is Phase.CLOSED or connector.state not in (SideState.READY, SideState.HANDSHAKING):
             return
         data = connector.incoming.push(data)
-        if not data:
+        if not data or (
+            state.phase is Phase.HANDSHAKE and not self._early.handshake.reads(side, data[0] & ~RESPONSE_BIT)
+        ):
             return
         try:
             offset = self._fast.answers(side, data)
@@ -147,8 +153,7 @@ class Session:
             return
         if offset < len(data) and connector.state in (SideState.READY, SideState.HANDSHAKING):
             _keep(connector.incoming, data, offset)
-        if state.phase is Phase.DRAINING:
-            self._close_when_drained()
+        self._close_if_drained()
 
     def attached(self, side: Side, now: float) -> None:
         """The connection to a cluster is open."""
@@ -173,7 +178,9 @@ class Session:
         attaching = connector.state is SideState.CONNECTING or self._attachment.forget(side)
         orphans = connector.reset(SideState.LOST)
         if side is Side.ORIGIN or state.phase in (Phase.HANDSHAKE, Phase.REFUSED) or not self._reattaches():
-            state.note("info", f"{side.name} connection of client {state.client_name} ended ({reason}); closing the client.")
+            state.note(
+                "info", f"The {side.name} connection of {state.client_name} ended ({reason}); closing the client."
+            )
             state.close(f"{side.name} connection ended: {reason}")
             return
         if attaching:
@@ -181,15 +188,19 @@ class Session:
         self._settling.lost(side)
         for internal in orphans:
             internal.answered(None)
-        state.note("info", f"{side.name} connection of client {state.client_name} ended ({reason}); it is opened again when needed.")
+        state.note(
+            "info", f"The {side.name} connection of {state.client_name} ended ({reason}); it is reopened on demand."
+        )
         if state.held_bytes:
             self._dispatch.attach(connector)
+        self._close_if_drained()
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None, now: float) -> None:
         """What a `PrepareElsewhere` came to: opcode and body of the answer, or nothing where there was none."""
         self._state.now = now
         if self._state.phase is not Phase.CLOSED:
             self._settling.mending.prepared_elsewhere(ticket, answer)
+            self._close_if_drained()
 
     def expire(self, now: float) -> None:
         """Time has passed: give up what was awaited too long."""
@@ -197,13 +208,13 @@ class Session:
         state.now = now
         if state.phase is Phase.HANDSHAKE:
             self._early.handshake.expire(now)
+        if state.phase in (Phase.HANDSHAKE, Phase.CLOSED):
             return
         self._settling.expire(now)
         self._attachment.expire(now)
         for side in CLUSTERS:
             self._expire_side(side, state.connector(side))
-        if state.phase is Phase.DRAINING:
-            self._close_when_drained()
+        self._close_if_drained()
 
     def apply(self, snapshot: Snapshot) -> None:
         """A new generation of what can change while the session lives."""
@@ -215,7 +226,7 @@ class Session:
         state.now = now
         if state.phase is Phase.READY:
             state.phase = Phase.DRAINING
-            self._close_when_drained()
+            self._close_if_drained()
         elif state.phase is not Phase.DRAINING:
             state.close("the proxy shuts down")
 
@@ -232,7 +243,7 @@ class Session:
             _keep(self._incoming, data, offset)
         lone = self._fast.take_lone()
         if lone:
-            self._keep_alive(lone)
+            self._heartbeat.keep_alive(lone)
 
     def _drained_requests(self, data: bytes) -> None:
         offset = 0
@@ -279,30 +290,7 @@ class Session:
             state.answer_error(stream, Error(ErrorCode.PROTOCOL_ERROR, fault.message))
             return
         if isinstance(planned, Plan) and planned.awaits != ORIGIN_BIT | TARGET_BIT:
-            self._keep_alive(planned.awaits)
-
-    def _keep_alive(self, used: int) -> None:
-        """The other cluster's connection got nothing: a heartbeat, if its last is long ago (section 5.8)."""
-        for side in CLUSTERS:
-            connector = self._state.connector(other(side))
-            if used & side and connector.state is SideState.READY:
-                self._heartbeat(connector)
-
-    def _heartbeat(self, connector: ClusterConnector) -> None:
-        state, settings = self._state, self._state.snapshot.settings
-        if state.now - connector.last_heartbeat < settings.heartbeat_interval:
-            return
-        connector.last_heartbeat = state.now
-        state.note("debug", f"Sending heartbeat to cluster {connector.side.name}")
-        internal = Internal(lambda frame: self._heard(connector.side, frame), state.now + settings.request_timeout)
-        try:
-            self._dispatch.send_internal(connector.side, OPTIONS, b"", internal)
-        except StreamsExhausted:
-            state.note("debug", f"No heartbeat to cluster {connector.side.name}: every stream id is in use")
-
-    def _heard(self, side: Side, frame: bytes | None) -> None:
-        if frame is not None:
-            self._state.note("debug", f"Received internal response from {side.name}")
+            self._heartbeat.keep_alive(planned.awaits)
 
     # Answers
 
@@ -310,7 +298,7 @@ class Session:
         """Any answer, on the general path. Raises RemoteProtocolError where it can't be read."""
         state = self._state
         version, _, stream, _, length = HEADER.unpack_from(frame)
-        if length != len(frame) - HEADER_LENGTH:
+        if length > state.snapshot.settings.max_frame_bytes:
             raise RemoteProtocolError(f"a frame of {length} bytes is over max_frame_bytes")
         if state.phase in (Phase.HANDSHAKE, Phase.REFUSED):
             self._early.handshake.cluster_sent(side, frame)
@@ -349,7 +337,7 @@ class Session:
     # Sides
 
     def _reattaches(self) -> bool:
-        return self._state.snapshot.settings.reattach_target and self._state.phase is not Phase.DRAINING
+        return self._state.snapshot.settings.reattach_target
 
     def _lose(self, side: Side, reason: str) -> None:
         """Give a cluster connection up from this side."""
@@ -361,23 +349,26 @@ class Session:
     def _expire_side(self, side: Side, connector: ClusterConnector) -> None:
         state = self._state
         for stream, value in list(connector.special.items()):
-            if isinstance(value, Internal) and value.deadline <= state.now:
+            is_here = connector.special.get(stream) is value  # what follows from one may have ended the connection
+            if is_here and isinstance(value, Internal) and value.deadline <= state.now:
                 connector.special[stream] = OWED
                 connector.owed += 1
                 value.answered(None)
         if self._settling.stalled(connector):
-            state.note("warn", f"{side.name} leaves requests of client {state.client_name} unanswered; its connection is opened anew.")
+            client = state.client_name
+            state.note("warn", f"{side.name} leaves requests of {client} unanswered; its connection is opened anew.")
             self._lose(side, "too many requests timed out")
         elif connector.state is SideState.LOST and state.held_bytes:
             self._dispatch.attach(connector)
 
-    def _close_when_drained(self) -> None:
-        if not self._state.pending:
+    def _close_if_drained(self) -> None:
+        if self._state.phase is Phase.DRAINING and not self._state.pending:
             self._state.close("drained")
 
     def __repr__(self) -> str:
         state = self._state
-        return f"<Session {state.client_name} {state.phase.name} v{state.version} pending={len(state.pending)} {state.origin} {state.target}>"
+        sides = f"{state.origin} {state.target}"
+        return f"<Session {state.client_name} {state.phase.name} v{state.version} pending={len(state.pending)} {sides}>"
 
 
 def _keep(buffer: FrameBuffer, data: bytes, offset: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from zdm.core.aggregation import choose, is_unprepared
-from zdm.core.answers import overloaded, possibly_applied
+from zdm.core.answers import overloaded, possibly_applied, unknown_statement
 from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.commands import RefreshSchema
 from zdm.core.connector import ClusterConnector
@@ -22,15 +22,14 @@ from zdm.core.preparation import learn
 from zdm.core.rewriting import id_spans
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.envelope import body_start
-from zdm.protocol.errors import Error, Unprepared, decode_error
+from zdm.protocol.errors import Error, ErrorCode, Unprepared, decode_error
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_body, with_stream
-from zdm.protocol.opcodes import ERROR, RESULT, SUPPORTED
+from zdm.protocol.opcodes import BATCH, ERROR, EXECUTE, SUPPORTED
 from zdm.protocol.responses import Supported
-from zdm.core.answers import unknown_statement
 
 MAX_OWED: Final = 256
-"""Answers that a connection may owe by timeout before it is given up: about what a stalled host leaves in one timeout."""
+"""Answers that a connection may owe by timeout before it is given up: what a stalled host leaves in one timeout."""
 
 
 class Settling:
@@ -66,18 +65,21 @@ class Settling:
     def settle(self, request: PendingRequest) -> None:
         """Every awaited answer is there: give the client its own."""
         del self._state.pending[request.stream]
-        answer = choose(request)
         if request.failed:
             self._count_failure(request)
-            if is_unprepared(answer):
-                answer = self._under_client_id(request, answer)
-        answer = self._react(request, answer)
         self._count(request)
-        self._state.outbox.append(answer)
+        try:
+            self._state.outbox.append(self._answer(request))
+        except RemoteProtocolError as fault:
+            error = Error(ErrorCode.SERVER_ERROR, f"a cluster's answer cannot be read: {fault.message}")
+            self._state.answer_error(request.stream, error)
+            self._keyspace.unreadable(request)
 
     def expire(self, now: float) -> None:
         """Give up every request whose time is over."""
         for request in self._expired(now):
+            if self._state.pending.get(request.stream) is not request:
+                continue  # what followed from one before it has settled it
             self._state.shared.meter.timed_out += 1
             if request.held:
                 self._dispatch.let_go(request)
@@ -90,12 +92,16 @@ class Settling:
             self._keyspace.unknown(request)
 
     def next_deadline(self) -> float | None:
-        """When the next request expires; nothing while none is in flight."""
-        deadline: float | None = None
+        """When the next request expires; nothing while none is in flight.
+
+        Never later than a request that came now would: a timer is not set anew for each that comes.
+        """
+        if not self._state.pending:
+            return None
         timeout = self._state.snapshot.settings.request_timeout
+        deadline = self._state.now + timeout
         for request in self._state.pending.values():
-            expires = self._deadline(request)
-            deadline = expires if deadline is None else min(deadline, expires)
+            deadline = min(deadline, self._deadline(request))
             if request.plan.timeout == timeout and not self._state.held_bytes:
                 break  # requests of the usual timeout expire in the order they came
         return deadline
@@ -110,7 +116,7 @@ class Settling:
             if not request.awaits & side:
                 continue
             mending = self.mending.is_mending(request, side)
-            self.mending.forget(request)
+            self.mending.forget(request, side)
             reason = f"the connection to {side.name} was lost while the request was under way"
             if mending and not request.plan.awaits & ~side:
                 error: Error = overloaded(reason)  # it was executed nowhere
@@ -148,7 +154,7 @@ class Settling:
         for side in CLUSTERS:
             if request.awaits & side and not self.mending.is_mending(request, side):
                 self._state.connector(side).owe(request)
-        self.mending.forget(request)
+            self.mending.forget(request, side)
         self._count(request)
 
     def _possibly_applied(self, request: PendingRequest, reason: str) -> Error:
@@ -182,6 +188,8 @@ class Settling:
         error = decode_error(self._state.version, frame, start)
         if not isinstance(error, Unprepared):
             return frame
+        if request.frame()[4] not in (EXECUTE, BATCH):
+            return frame
         known = self._state.shared.prepared.entries
         for _, prepared_id in id_spans(request.frame()):
             entry = known.get(prepared_id)
@@ -189,6 +197,12 @@ class Settling:
                 body = unknown_statement(prepared_id).encode(self._state.version)
                 return with_body(frame, frame[HEADER_LENGTH:start] + body)
         return frame
+
+    def _answer(self, request: PendingRequest) -> bytes:
+        answer = choose(request)
+        if request.failed and is_unprepared(answer):
+            answer = self._under_client_id(request, answer)
+        return self._react(request, answer)
 
     def _react(self, request: PendingRequest, answer: bytes) -> bytes:
         reaction = request.plan.reaction

@@ -35,7 +35,7 @@ _MAX_STEPS: Final = 6
 
 
 class HandshakeFailed(Exception):
-    """The cluster did not let us in. `code` is that of its ERROR, 0 where it said something else; `frame` its answer."""
+    """The cluster did not let us in. `code` is its ERROR's, 0 where it said something else; `frame` its answer."""
 
     def __init__(self, reason: str, code: int = 0, frame: bytes = b"") -> None:
         Exception.__init__(self, reason)
@@ -59,7 +59,7 @@ Request = tuple[int, bytes]
 
 
 class SideHandshake:
-    """One cluster's handshake. `answered` is given each answer frame, and says what to send next, or that all is done."""
+    """One cluster's handshake. `answered` takes each answer frame, and says what to send next, or that all is done."""
 
     __slots__ = ("_credentials", "_keyspace", "_side", "_steps", "state")
 
@@ -106,14 +106,15 @@ class SideHandshake:
         self.state = HandshakeState.CREDENTIALS
         return AUTH_RESPONSE, encode_bytes(self._credentials.token())
 
-    def _let_in(self, _: bytes) -> Request | None:
+    def _let_in(self, frame: bytes) -> Request | None:
         if self._keyspace is None:
-            return self._finished(_)
+            return self._finished(frame)
         self.state = HandshakeState.KEYSPACE
         return use_keyspace(self._keyspace)
 
-    def _finished(self, _: bytes) -> None:
+    def _finished(self, _: bytes) -> Request | None:
         self.state = HandshakeState.DONE
+        return None
 
     def _failure(self, frame: bytes) -> HandshakeFailed:
         opcode = frame[4]
