@@ -80,7 +80,7 @@ def scenario_of(item: pytest.Item) -> str:
     return f"{item.path.stem}::{getattr(item, 'originalname', item.name)}"
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before -k and -m take scenarios away
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     scenarios = {scenario_of(item): needs_of(item) for item in items}
     if config.getoption("write_matrix"):
@@ -92,6 +92,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         right = {backend.name: matrix.cell(needs, backend) for backend in BACKENDS}
         if table.get(scenario) != right:
             raise pytest.UsageError(f"matrix.md has {table.get(scenario)} for {scenario}, its needs say {right}")
+    modules = {scenario.partition("::")[0] for scenario in scenarios}
+    gone = {scenario for scenario in table.keys() - scenarios.keys() if scenario.partition("::")[0] in modules}
+    if gone and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"matrix.md has scenarios that are gone: {', '.join(sorted(gone))}")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from conformance.backends.interface import CAPABILITIES, Clusters
 PATH: Final = Path(__file__).with_name("matrix.md")
 HEAD: Final = """# Scenarios and where they run
 
-Written by `pytest -c conformance/pytest.ini conformance --write-matrix`; `conformance/matrix.py` says what a cell means.
+Written by `pytest -c conformance/pytest.ini conformance --write-matrix`; `conformance/matrix.py` says what a cell is.
 A scenario that is skipped where this table does not allow it fails the run.
 
 """

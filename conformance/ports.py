@@ -7,8 +7,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-NETWORKS = range(60, 70)
+NETWORKS: Final = range(60, 70)
+CQL_PORT: Final = 9042
 
 
 def free_port(address: str) -> int:
@@ -23,17 +25,29 @@ def free_port(address: str) -> int:
 def own_network(directory: Path) -> Iterator[str]:
     """Yields a prefix such as ``127.0.60.`` that this run has for itself while the block lasts.
 
-    The claim is a directory with the owner's process id in it; one whose owner is dead is taken over.
+    The claim is a file with the owner's process id in it; one whose owner is dead is taken over. Networks where others
+    listen for CQL are passed by, but for what a run that died has left there: that is for the backend to end.
     """
     for number in NETWORKS:
         claim = directory / f"network-{number}"
-        if _claim(claim):
+        left_over = claim.exists()
+        if (left_over or _is_unused(number)) and _claim(claim):
             try:
                 yield f"127.0.{number}."
             finally:
                 claim.unlink(missing_ok=True)
             return
     raise RuntimeError(f"all of 127.0.{NETWORKS[0]}.0 to 127.0.{NETWORKS[-1]}.0 are in use, see {directory}")
+
+
+def _is_unused(number: int) -> bool:
+    try:
+        for last in (1, 2):
+            with socket.create_server((f"127.0.{number}.{last}", CQL_PORT)):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def _claim(path: Path) -> bool:

@@ -155,6 +155,11 @@ class Play:
         self._write(f"{side.name.lower()} -> {' | '.join(map(described, sent))}")
         self._feed(b"".join(sent), cut_into, lambda piece: self.session.feed_cluster(side, piece, self.now))
 
+    def cluster_sends_bytes(self, side: Side, data: bytes) -> None:
+        """Bytes from a cluster that may be no frame at all."""
+        self._write(f"{side.name.lower()} -> {data[:60]!r}")
+        self._do(lambda: self.session.feed_cluster(side, data, self.now))
+
     def answer(self, request: Forwarded, side: Side, frame: bytes) -> None:
         """A cluster answers a request, under the id by which it got it."""
         self.cluster_sends(side, under(frame, request.stream(side)))
@@ -226,6 +231,18 @@ class Play:
         """The next frame the client gets is this, under this stream id."""
         wanted = frame if stream is None else under(frame, stream)
         self._same(wanted, self._next(CLIENT), CLIENT)
+
+    def client_got(self) -> bytes:
+        """The next frame the client gets, whatever it is."""
+        return self._next(CLIENT)
+
+    def has_for(self, side: Side) -> bool:
+        """There is a frame for that side that was not looked at."""
+        return bool(self._unseen[side])
+
+    def next_for(self, side: Side) -> bytes:
+        """That frame, whatever it is: for model clusters, which judge for themselves."""
+        return self._next(side)
 
     def expect_error(self, code: int, stream: int, text: str = "") -> ClientError:
         """The next frame the client gets is an ERROR with this code, and with `text` in its message."""

@@ -166,7 +166,7 @@ def test_a_hanging_node_hangs_nobody_for_ever(
 ) -> None:  # fmt: skip
     """A node that accepts and never answers: requests fail within the limit, and all is well when it goes on.
 
-    Silence is the default there, as in the reference, and the driver's own timeout ends it; an answer is the better way.
+    The default is silence, as in the reference, until the driver's own timeout; an answer is asked for here.
     """
     proxy = own_proxy(4, ZDM_PROXY_REQUEST_TIMEOUT_MS="1500", ZDM_PROXY_TIMEOUT_RESPONSE="ERROR")
     proxy.expect(f"control connection to {side}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import starmap
 
 from hypothesis import strategies as st
 
@@ -150,7 +149,7 @@ def columns(draw: st.DrawFn, global_spec: bool, min_size: int = 0) -> list[metad
     table = draw(st.tuples(TEXT, TEXT))
     tables = st.just(table) if global_spec else st.tuples(TEXT, TEXT)
     drawn = draw(st.lists(st.tuples(tables, TEXT, CQL_TYPES), min_size=min_size, max_size=3))
-    return list(starmap(lambda place, name, kind: metadata.ColumnSpec(*place, name, kind), drawn))
+    return [metadata.ColumnSpec(place[0], place[1], name, kind) for place, name, kind in drawn]
 
 
 @st.composite
@@ -182,9 +181,7 @@ def rows(draw: st.DrawFn, version: int) -> responses.Rows:
 
 
 @st.composite
-def schema_change(
-    draw: st.DrawFn, version: int
-) -> tuple[str, str, str, str | None, list[str] | None]:
+def schema_change(draw: st.DrawFn, version: int) -> tuple[str, str, str, str | None, list[str] | None]:
     target = draw(st.sampled_from(["KEYSPACE", "TABLE", "TYPE", "FUNCTION", "AGGREGATE"][: 5 if version >= 4 else 3]))
     name = None if target == "KEYSPACE" else draw(TEXT)
     return draw(TEXT), target, draw(TEXT), name, draw(st.lists(TEXT, max_size=3)) if target[0] in "FA" else None
@@ -193,12 +190,12 @@ def schema_change(
 def errors_of(version: int) -> st.SearchStrategy[errors.Error]:
     failures = COUNT if version < 5 else st.dictionaries(ADDRESS, SHORT, max_size=3)
     plain = [code for code in errors.ErrorCode if code not in FIELDED]
-    contended = st.builds(errors.WriteTimeout, TEXT, SHORT, INT, INT, st.just("CAS"), SHORT if version >= 5 else st.none())
+    contentions = SHORT if version >= 5 else st.none()
     always: list[st.SearchStrategy[errors.Error]] = [
         st.builds(errors.Error, st.sampled_from(plain).map(int), TEXT),
         st.builds(errors.Unavailable, TEXT, SHORT, INT, INT),
         st.builds(errors.WriteTimeout, TEXT, SHORT, INT, INT, st.sampled_from(["SIMPLE", "BATCH", "", "X"])),
-        contended,
+        st.builds(errors.WriteTimeout, TEXT, SHORT, INT, INT, st.just("CAS"), contentions),
         st.builds(errors.ReadTimeout, TEXT, SHORT, INT, INT, st.booleans()),
         st.builds(errors.AlreadyExists, TEXT, TEXT, TEXT),
         st.builds(errors.Unprepared, TEXT, BYTES),

@@ -25,7 +25,12 @@ NOTATIONS: dict[str, Notation] = {
     "string": ("0003 61c3a9", "aé", Reader.string, lambda: primitives.encode_string("aé")),
     "long string": ("00000001 61", "a", Reader.long_string, lambda: primitives.encode_long_string("a")),
     "uuid": (ID.hex, ID, Reader.uuid, lambda: primitives.encode_uuid(ID)),
-    "string list": ("0002 0000 0001 61", ["", "a"], Reader.string_list, lambda: primitives.encode_string_list(["", "a"])),
+    "string list": (
+        "0002 0000 0001 61",
+        ["", "a"],
+        Reader.string_list,
+        lambda: primitives.encode_string_list(["", "a"]),
+    ),
     "bytes": ("00000002 0102", b"\1\2", Reader.bytes, lambda: primitives.encode_bytes(b"\1\2")),
     "null": ("ffffffff", None, Reader.bytes, lambda: primitives.encode_bytes(None)),
     "value": ("00000000", b"", Reader.value, lambda: primitives.encode_value(b"")),
@@ -39,7 +44,12 @@ NOTATIONS: dict[str, Notation] = {
         Reader.inet,
         lambda: primitives.encode_inet("2001:db8::1", 9042),
     ),
-    "string map": ("0001 0001 61 0001 62", {"a": "b"}, Reader.string_map, lambda: primitives.encode_string_map({"a": "b"})),
+    "string map": (
+        "0001 0001 61 0001 62",
+        {"a": "b"},
+        Reader.string_map,
+        lambda: primitives.encode_string_map({"a": "b"}),
+    ),
     "string multimap": (
         "0001 0001 61 0001 0001 62",
         {"a": ["b"]},

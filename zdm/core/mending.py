@@ -140,7 +140,7 @@ class Mending:
                 self._again(repair)
 
     def _check(self, side: Side, entry: PreparedStatement, frame: bytes | None) -> bytes | None:
-        """Nothing where the statement is prepared now; else the ERROR frame that tells why not, empty if there is none."""
+        """Nothing where the statement is prepared now; else the ERROR frame that tells why not, or an empty one."""
         if frame is None:
             return b""
         try:

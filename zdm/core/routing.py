@@ -115,7 +115,8 @@ class Routing:
             return self._intercepted(text, statement) or self._system_plan()
         if route is Route.INSIGHTS:
             return Answer(RESULT, Void().encode(self._state.version))
-        return self._state.shared.plans.by_route[route.value]
+        index: int = route.value
+        return self._state.shared.plans.by_route[index]
 
     def _prepare(self, text: str) -> Plan | Answer:
         statement = classify(text)

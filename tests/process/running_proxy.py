@@ -1,0 +1,141 @@
+"""The proxy as a running program: started with an environment, asked by HTTP, judged by what it logs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import requests
+
+from tests.process.awaiting import free_port, until
+from tests.process.connection import CqlConnection
+from tests.process.programs import Program, proxy_command
+
+PROXY = "127.0.80.10"
+
+_TROUBLE = re.compile(r"level=(warning|error) ")
+_WITHOUT_CREDENTIALS = "ControlConn: authentication is NOT enabled"
+
+
+class Reachable(Protocol):
+    """A cluster, or a `Link` to one."""
+
+    host: str
+    port: int
+
+
+class Proxy:
+    """One run of the program, on ports of its own."""
+
+    def __init__(self, origin: Reachable, target: Reachable, directory: Path, settings: dict[str, Any]) -> None:
+        self.host = PROXY
+        self.port = int(settings.get("proxy_listen_port", 0)) or free_port(PROXY)
+        self.metrics_port = free_port(PROXY)
+        environment = {
+            "ZDM_PROXY_LISTEN_ADDRESS": PROXY,
+            "ZDM_PROXY_LISTEN_PORT": str(self.port),
+            "ZDM_METRICS_ADDRESS": PROXY,
+            "ZDM_METRICS_PORT": str(self.metrics_port),
+        }
+        for name, cluster in (("ORIGIN", origin), ("TARGET", target)):
+            user, password = getattr(cluster, "login", ("", ""))
+            environment[f"ZDM_{name}_CONTACT_POINTS"] = cluster.host
+            environment[f"ZDM_{name}_PORT"] = str(cluster.port)
+            environment[f"ZDM_{name}_USERNAME"] = user
+            environment[f"ZDM_{name}_PASSWORD"] = password
+            # requests are to take the link as well, and not the address that the node has behind it
+            environment[f"ZDM_{name}_ENABLE_HOST_ASSIGNMENT"] = "false"
+        environment |= {f"ZDM_{key.upper()}": str(value) for key, value in settings.items()}
+        self.program = Program(proxy_command(), environment, directory)
+        self.exit_code = 0
+        """What it is to end with."""
+        self._http = requests.Session()
+        self._announced: list[str] = []
+        self._tolerated = [_WITHOUT_CREDENTIALS]
+        self._judged = 0
+
+    # Its HTTP side
+
+    def get(self, path: str) -> requests.Response:
+        return self._http.get(f"http://{PROXY}:{self.metrics_port}{path}", timeout=10)
+
+    def answers_http(self) -> bool:
+        try:
+            return self.get("/health/liveness").ok
+        except requests.ConnectionError:
+            assert self.program.is_running, self.log()
+            return False
+
+    def is_ready(self) -> bool:
+        return self.answers_http() and self.get("/health/readiness").status_code == 200
+
+    def wait_until_ready(self) -> Proxy:
+        until(self.is_ready, "the proxy is ready")
+        return self
+
+    def metric(self, line: str) -> float:
+        """The value of one sample, by its name and labels without the prefix: `failed{a="b"}`."""
+        found = re.search(rf"^zdm_{re.escape(line)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        assert found is not None, f"no {line} in:\n{self.get('/metrics').text}"
+        return float(found[1])
+
+    def resident_bytes(self) -> int:
+        """Memory that it has in use, as the kernel sees it."""
+        status = Path(f"/proc/{self.program.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    # Its clients
+
+    def connect(self, version: int = 4) -> CqlConnection:
+        """A connection on which nothing has been said."""
+        return CqlConnection(PROXY, self.port, version)
+
+    def client(self, user: str = "", password: str = "", version: int = 4) -> CqlConnection:
+        """A connection whose handshake is done."""
+        return self.connect(version).ready(user, password)
+
+    # What it says
+
+    def log(self) -> str:
+        return self.program.stderr()
+
+    def said(self, pattern: str) -> str:
+        """Waits for a line; the line."""
+        return until(lambda: next(iter(self._lines(pattern)), ""), f"{pattern} in the log")
+
+    def announces(self, pattern: str) -> None:
+        """A warning or error that this test provokes: it must come."""
+        self._announced.append(pattern)
+
+    def tolerates(self, pattern: str) -> None:
+        """A warning or error that may come, depending on who is faster."""
+        self._tolerated.append(pattern)
+
+    def judge(self) -> None:
+        """AssertionError for a warning or error that was not announced, or announced and never said.
+
+        Only of what was said since the last judgement, after which nothing is announced any more.
+        """
+        if self.program.is_running:
+            self.answers_http()  # what went before it in the program's own order is in the log now
+        whole = self.log()
+        lines, self._judged = whole[self._judged :].splitlines(), len(whole)
+        announced, self._announced = self._announced, []
+        known, self._tolerated = announced + self._tolerated, [_WITHOUT_CREDENTIALS]
+        troubles = [line for line in lines if _TROUBLE.search(line)]
+        strange = [line for line in troubles if not any(re.search(pattern, line) for pattern in known)]
+        assert not strange, "warnings and errors that nobody announced:\n" + "\n".join(strange)
+        traces = [line for line in lines if not line.startswith('time="')]
+        assert not traces, "not log lines:\n" + "\n".join(traces)
+        missing = [pattern for pattern in announced if not any(re.search(pattern, line) for line in troubles)]
+        assert not missing, f"announced, and never said: {missing}"
+
+    def stop(self) -> None:
+        """SIGTERM, where it runs still; its exit code and its log are judged."""
+        code = self.program.stop()
+        assert code == self.exit_code, f"exit code {code}:\n{self.log()}"
+        self.judge()
+
+    def _lines(self, pattern: str) -> list[str]:
+        return [line for line in self.log().splitlines() if re.search(pattern, line)]

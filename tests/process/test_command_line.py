@@ -1,0 +1,91 @@
+"""The program's command line as a process: exit codes, and what goes to which stream."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.process.awaiting import PATIENCE, free_port
+from tests.process.programs import proxy_command
+from tests.process.running_proxy import PROXY
+from tests.process.sandbox import ORIGIN, Sandbox
+from zdm import __version__
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("ZDM_")}
+    return subprocess.run(
+        [*proxy_command(), *arguments], env=inherited | environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+def settings(origin: Any, target: Any) -> dict[str, str]:
+    """An environment with these clusters."""
+    found = {"ZDM_PROXY_LISTEN_ADDRESS": PROXY}
+    for name, cluster in (("ORIGIN", origin), ("TARGET", target)):
+        user, password = cluster.login
+        found |= {
+            f"ZDM_{name}_CONTACT_POINTS": cluster.host,
+            f"ZDM_{name}_PORT": str(cluster.port),
+            f"ZDM_{name}_USERNAME": user,
+            f"ZDM_{name}_PASSWORD": password,
+        }
+    return found
+
+
+@pytest.mark.parametrize("option", ["--version", "-version", "-v"])
+def test_the_version_is_one_line_on_stdout(option: str) -> None:
+    """Scripts of the reference ask with one dash."""
+    done = run(option)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ZDM proxy version {__version__}\n", "")
+
+
+def test_an_unknown_option_is_a_mistake_of_the_command_line() -> None:
+    """Exit code 2, as the reference has it, tells it from a wrong configuration."""
+    assert run("--no-such-option").returncode == 2
+
+
+def test_a_configuration_error_names_every_wrong_key_and_ends_with_255() -> None:
+    """Whoever starts it sees the version that complains, and all that is wrong at once."""
+    done = run(ZDM_ORIGIN_USERNAME="", ZDM_ORIGIN_PASSWORD="", ZDM_TARGET_USERNAME="", ZDM_PROXY_LISTEN_PORT="many")
+    assert done.returncode == 255
+    first, second = done.stderr.splitlines()
+    assert re.fullmatch(rf'time="\S+" level=info msg="Starting ZDM proxy version {__version__}"', first)
+    assert re.fullmatch(
+        r'time="\S+" level=error msg="Error loading configuration: .*\. Aborting startup\."', second
+    )
+    for key in ("ZDM_TARGET_PASSWORD", "ZDM_PROXY_LISTEN_PORT"):
+        assert key in second
+
+
+def test_check_prints_what_it_found_and_ends_with_0(guarded: Sandbox) -> None:
+    """It is what an operator runs before the first start."""
+    done = run("check", **settings(*guarded.clusters))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in (
+        f"{guarded.origin.host}:{guarded.origin.port}",
+        f"{guarded.target.host}:{guarded.target.port}",
+        "Murmur3Partitioner",
+        "Clients log in with credentials of TARGET.",
+        "Reads go to ORIGIN, writes to both.",
+        f"{PROXY}:14002",
+    ):
+        assert text in done.stdout
+
+
+def test_check_tells_why_a_cluster_cannot_be_used_and_ends_with_1(guarded: Sandbox) -> None:
+    """The other cluster is tried all the same: both reasons are wanted in one go."""
+    origin = SimpleNamespace(host=ORIGIN, port=free_port(ORIGIN), login=("", ""))
+    target = SimpleNamespace(host=guarded.target.host, port=guarded.target.port, login=("target_user", "wrong"))
+    done = run("check", **settings(origin, target))
+    assert done.returncode == 1
+    shown = " ".join(done.stdout.split())
+    assert "could not open control connection to ORIGIN" in shown
+    assert "refused" in shown
+    assert "Provided username target_user and/or password are incorrect" in shown
+    assert "Traceback" not in done.stdout + done.stderr
