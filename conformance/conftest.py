@@ -190,8 +190,12 @@ def new_proxy(pytestconfig: pytest.Config, clusters: Clusters, network: str) -> 
     def make(number: int = 1, port: int = 0, **settings: str) -> Proxy:
         log = next(logs)
         log.unlink(missing_ok=True)
-        made.append(Proxy(command, common | settings, f"{network}{100 + number}", log, port))
-        return made[-1]
+        proxy = Proxy(command, common | settings, f"{network}{100 + number}", log, port)
+        proxy.always_expected = [
+            f"{node.name} ControlConn: authentication is NOT enabled" for node in clusters.nodes if not node.credentials
+        ]
+        made.append(proxy)
+        return proxy
 
     yield make
     for proxy in made:

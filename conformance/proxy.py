@@ -48,7 +48,7 @@ class Proxy:
     """One process on its own ports. Whoever creates it calls ``end``; in between it may be started and killed often.
 
     ``mark`` and ``complaints`` are for the scenario that runs: what was logged at warning level or above since the mark
-    and was not announced by ``expect``.
+    and was not announced by ``expect``; what the run's settings bring about is in ``always_expected``.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Proxy:
             "ZDM_METRICS_PORT": str(self.metrics_port),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.always_expected: list[str] = []
         self._mark = 0
         self._expected: list[re.Pattern[str]] = []
 
@@ -123,6 +124,7 @@ class Proxy:
     def mark(self) -> None:
         self._mark = self.log.stat().st_size if self.log.exists() else 0
         self._expected = []
+        self.expect(*self.always_expected)
 
     def expect(self, *patterns: str) -> None:
         """Announces that lines matching one of these (anywhere, case ignored) may be logged as warnings or errors."""

@@ -111,7 +111,7 @@ def test_an_error_may_bring_its_traceback() -> None:
     try:
         raise ValueError("boom")
     except ValueError:
-        log.error("could not", Failure())  # type: ignore[no-untyped-call]  # annotated in part only
+        log.error("could not", Failure())
     line = stream.getvalue()
     assert line.count("\n") == 1
     assert r'level=error msg="could not\nTraceback' in line

@@ -100,7 +100,7 @@ class Log:
     __slots__ = ("_logger", "_severity")
 
     def __init__(self, level: str = "INFO", observer: ILogObserver | None = None) -> None:
-        txaio.use_twisted()  # type: ignore[no-untyped-call]  # the library annotates parts of itself only
+        txaio.use_twisted()
         # a text is passed as a value, never as the format: it may hold braces (CQL maps do)
         self._logger: Any = txaio.make_logger(observer=observer)  # type: ignore[attr-defined]  # use_twisted puts it there
         self.set_level(level)

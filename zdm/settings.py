@@ -55,5 +55,5 @@ def _first_ipv4(host: str) -> str:
     """The first IPv4 address of a name; 127.0.0.1 where it has none."""
     try:
         return str(socket.getaddrinfo(host or "localhost", None, socket.AF_INET)[0][4][0])
-    except OSError:
+    except (OSError, UnicodeError):  # a name that cannot be one
         return "127.0.0.1"

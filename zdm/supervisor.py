@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 
@@ -143,7 +143,8 @@ class Supervisor:
 
     def _changed(self, _: ClusterView) -> None:
         if self._worker is not None:
-            self._worker.apply(self.snapshot())
+            applying = maybeDeferred(self._worker.apply, self.snapshot())
+            applying.addErrback(lambda failed: self._log.error("A worker could not take a new generation", failed))
 
     def _view(self, side: Side) -> ClusterView:
         view = self.controls[side].view

@@ -67,6 +67,7 @@ class Worker:
         self.refresh_schema: Final = refresh_schema
         self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
         self._clients: Final[dict[ClientConnection, None]] = {}
+        self._is_draining = False
         self._drained: Deferred[None] | None = None
         self._notes: Final = {"debug": log.debug, "info": log.info, "warn": log.warn, "error": log.error}
         self._dial_from(snapshot)
@@ -97,7 +98,8 @@ class Worker:
         return succeed(meter)
 
     def drain(self, limit: float) -> Deferred[None]:
-        """End every session as soon as what is in flight is answered, within `limit` seconds in any case."""
+        """End every session as soon as what is in flight is answered, within `limit` seconds in any case. Once."""
+        self._is_draining = True
         if not self._clients:
             return succeed(None)
         self._drained = Deferred()
@@ -117,7 +119,7 @@ class Worker:
     def joined(self, connection: ClientConnection) -> None:
         """A client connected."""
         self._clients[connection] = None
-        if self._drained is not None:
+        if self._is_draining:
             connection.drain()
 
     def left(self, connection: ClientConnection) -> None:

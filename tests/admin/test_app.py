@@ -177,11 +177,12 @@ def test_metrics_that_are_switched_off(metrics: str | None) -> None:
 def test_an_error_in_a_route_is_a_500_and_one_line_in_the_log() -> None:
     """The operator sees the cause, the caller does not."""
     events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
     try:
         answer = ask(Proxy(ValueError("secret cause")), "GET", "/metrics")
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(observer)
     assert (answer.code, answer.body) == (500, b"500 internal server error\n")
     (event,) = [event for event in events if event["log_level"] >= LogLevel.warn]
     assert event["log_failure"].getErrorMessage() == "secret cause"

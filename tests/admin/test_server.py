@@ -119,9 +119,10 @@ class World:
 def logged() -> Iterator[list[str]]:
     lines: list[str] = []
 
-    def observer(event: Any) -> None:
+    def write_down(event: Any) -> None:
         lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
 
+    observer: Any = write_down
     globalLogPublisher.addObserver(observer)
     yield lines
     globalLogPublisher.removeObserver(observer)
@@ -238,6 +239,10 @@ def serve() -> None:
     proxy: Any = Proxy()
     proxy.text.callback("zdm_x 1\n" * 40_000)
     server = AdminServer(AdminApp(proxy, True).resource(), HOST, 0, reactor)
-    reactor.callWhenRunning(lambda: server.start().addCallback(lambda port: print(port.getHost().port, flush=True)))
+
+    def tell(port: Any) -> None:
+        print(port.getHost().port, flush=True)
+
+    reactor.callWhenRunning(lambda: server.start().addCallback(tell))
     reactor.addSystemEventTrigger("before", "shutdown", server.stop)
     reactor.run()

@@ -78,7 +78,7 @@ class Connection(StringTransport):
     """The node's end of a connection. Answers arrive when the clock is advanced, even by nothing."""
 
     def __init__(self, node: Node, client: CqlClient) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        super().__init__()
         self.node = node
         self.client = client
         self.requests: list[Request] = []

@@ -59,7 +59,7 @@ class Wire(StringTransport):
     """A transport that keeps its writes apart, and tells the client of its end as a socket does."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        super().__init__()
         self.writes: list[bytes] = []
         self.client: CqlClient | None = None
 
@@ -84,7 +84,7 @@ class Peer:
         self.wire = Wire()
         self.wire.client = client
         self._reader = FrameReader()
-        client.makeConnection(self.wire)  # type: ignore[no-untyped-call]  # Twisted's
+        client.makeConnection(self.wire)
 
     def asked(self) -> list[tuple[Frame, Request]]:
         """The requests since the last call. One write is one frame, or this fails."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -77,8 +77,17 @@ def observe_log() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             LOGGED.append(record.getMessage())
 
-    globalLogPublisher.addObserver(twisted_observer)
+    globalLogPublisher.addObserver(cast(Any, twisted_observer))  # any callable is one
     logging.getLogger("asyncio").addHandler(LoopLog(logging.WARNING))
+
+
+def hang_up(connected: Any) -> None:
+    connected.transport.loseConnection()
+
+
+def pause_reading(writer: asyncio.StreamWriter) -> None:
+    """Be a peer that takes nothing."""
+    cast(asyncio.Transport, writer.transport).pause_reading()
 
 
 def take_log() -> list[str]:
@@ -87,7 +96,7 @@ def take_log() -> list[str]:
     return taken
 
 
-if __name__ == "__main__":
+if TYPE_CHECKING or __name__ == "__main__":
     from twisted.internet import error
     from twisted.internet.defer import CancelledError
     from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
@@ -99,7 +108,7 @@ else:
     Protocol = Factory = object
 
 
-class Recorder(Protocol):  # type: ignore[misc,valid-type]  # Twisted's, in the process that has a reactor
+class Recorder(Protocol):
     """Remembers what happened to it; `until` awaits a condition on that."""
 
     def __init__(self) -> None:
@@ -133,7 +142,7 @@ class Recorder(Protocol):  # type: ignore[misc,valid-type]  # Twisted's, in the 
         return self.lost[0]
 
 
-class Recorders(Factory):  # type: ignore[misc,valid-type]  # see Recorder
+class Recorders(Factory):
     """Makes Recorders and keeps them in order."""
 
     noisy = False
@@ -324,7 +333,7 @@ async def a_cancelled_attempt_leaves_no_connection() -> None:
             if not attempt.called:
                 await asyncio.wait([task, asyncio.ensure_future(asyncio.sleep(0))], return_when="FIRST_COMPLETED")
         if attempt.called:
-            attempt.addCallback(lambda connected: connected.transport.loseConnection())
+            attempt.addCallback(hang_up)
         attempt.cancel()
         await asyncio.wait([task])
     _, marker = await asyncio.open_connection(HOST, port.getHost().port)
@@ -416,7 +425,7 @@ async def aborting_resets_the_peer_and_drops_what_is_not_sent() -> None:
 async def a_flush_that_hangs_can_be_aborted() -> None:
     """The peer that never reads may not hold a closing connection for ever."""
     port, accepted, _, writer = await served()
-    writer.transport.pause_reading()
+    pause_reading(writer)
     for _ in range(32):
         accepted.transport.write(MEGABYTE)
     accepted.transport.loseConnection()
@@ -429,7 +438,7 @@ async def a_flush_that_hangs_can_be_aborted() -> None:
 async def the_peers_eof_ends_the_connection_even_with_bytes_unsent() -> None:
     """A client that has gone cancels what it asked for; nobody waits for it to read."""
     port, accepted, _, writer = await served()
-    writer.transport.pause_reading()
+    pause_reading(writer)
     for _ in range(32):
         accepted.transport.write(MEGABYTE)
     writer.write(b"last words")
@@ -556,14 +565,14 @@ async def a_factory_that_makes_no_protocol_refuses_the_connection() -> None:
 async def a_push_producer_is_paused_while_the_peer_does_not_read() -> None:
     """Back-pressure: memory is bounded by the slower side."""
     port, accepted, reader, writer = await served()
-    writer.transport.pause_reading()
+    pause_reading(writer)
     producer = Obedient()
     accepted.transport.registerProducer(producer, True)
     for _ in range(32):
         accepted.transport.write(MEGABYTE)
     await producer.until_told("pause")
     assert producer.told == ["pause"]
-    writer.transport.resume_reading()
+    cast(asyncio.Transport, writer.transport).resume_reading()
     await reader.readexactly(32 << 20)
     await producer.until_told("resume")
     assert producer.told == ["pause", "resume"]
@@ -576,7 +585,7 @@ async def a_push_producer_is_paused_while_the_peer_does_not_read() -> None:
 async def a_push_producer_that_comes_late_to_a_full_socket_is_paused_at_once() -> None:
     """Otherwise the first write of many would go unchecked."""
     port, accepted, _, writer = await served()
-    writer.transport.pause_reading()
+    pause_reading(writer)
     for _ in range(32):
         accepted.transport.write(MEGABYTE)
     producer = Obedient()
@@ -622,7 +631,7 @@ async def a_pull_producer_is_asked_until_it_has_no_more() -> None:
 async def a_pull_producer_is_not_asked_while_the_peer_does_not_read() -> None:
     """Or a slow reader would have the whole file in our memory."""
     port, accepted, reader, writer = await served()
-    writer.transport.pause_reading()
+    pause_reading(writer)
     producer = Chunks(accepted.transport, 200)
     accepted.transport.registerProducer(producer, False)
     while not accepted.transport._congested:

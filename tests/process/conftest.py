@@ -27,6 +27,10 @@ _numbers = itertools.count(1)
 _link_hosts = itertools.cycle(f"127.0.80.{last}" for last in range(100, 200))
 
 
+LayLink = Callable[[Node], Link]
+NewKeyspace = Callable[[Sandbox], str]
+
+
 class StartProxy(Protocol):
     def __call__(
         self, origin: Reachable, target: Reachable, *, ready: bool = True, **settings: object
@@ -95,8 +99,25 @@ def shared(_shared_proxy: Proxy, sandbox: Sandbox) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[StartProxy]:
-    """Starts a proxy; settings are configuration keys in lower case. `ready` False: without waiting for readiness."""
+def link() -> Iterator[LayLink]:
+    """Lays a wire to a node, through which a proxy can reach it."""
+    laid: list[Link] = []
+
+    def lay(node: Node) -> Link:
+        laid.append(Link(node, next(_link_hosts)))
+        return laid[-1]
+
+    yield lay
+    for wire in laid:
+        wire.close()
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, own_sandbox: StartSandbox, link: LayLink) -> Iterator[StartProxy]:
+    """Starts a proxy; settings are configuration keys in lower case. `ready` False: without waiting for readiness.
+
+    It ends before what it is connected to, so that it has nothing to complain of.
+    """
     started: list[Proxy] = []
 
     def start(origin: Reachable, target: Reachable, *, ready: bool = True, **settings: object) -> Proxy:
@@ -114,21 +135,7 @@ def proxy(tmp_path: Path) -> Iterator[StartProxy]:
 
 
 @pytest.fixture
-def link() -> Iterator[Callable[[Node], Link]]:
-    """Lays a wire to a node, through which a proxy can reach it."""
-    laid: list[Link] = []
-
-    def lay(node: Node) -> Link:
-        laid.append(Link(node, next(_link_hosts)))
-        return laid[-1]
-
-    yield lay
-    for wire in laid:
-        wire.close()
-
-
-@pytest.fixture
-def keyspace() -> Callable[[Sandbox], str]:
+def keyspace() -> NewKeyspace:
     """Makes a new keyspace on both clusters, past the proxy, with a table `t` of texts and a table `c` of counters."""
 
     def make(sandbox: Sandbox) -> str:
@@ -142,7 +149,7 @@ def keyspace() -> Callable[[Sandbox], str]:
 
 
 @pytest.fixture
-def ks(sandbox: Sandbox, keyspace: Callable[[Sandbox], str]) -> str:
+def ks(sandbox: Sandbox, keyspace: NewKeyspace) -> str:
     """A new keyspace on the shared sandbox."""
     return keyspace(sandbox)
 

@@ -103,6 +103,13 @@ class CqlConnection:
             return True
         return False
 
+    def is_cut(self) -> bool:
+        """The other end has closed it already."""
+        try:
+            return not self.is_silent(0.001)
+        except Closed:
+            return True
+
     def until_closed(self, seconds: float = PATIENCE) -> list[Answer]:
         """What still comes before the connection closes. TimeoutError where it does not close."""
         answers = []

@@ -77,7 +77,7 @@ class Proxy:
     def metric(self, line: str) -> float:
         """The value of one sample, by its name and labels without the prefix: `failed{a="b"}`."""
         found = re.search(rf"^zdm_{re.escape(line)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
-        assert found is not None, f"no {line} in:\n{self.get('/metrics').text}"
+        assert found is not None, f"no sample {line}"
         return float(found[1])
 
     def resident_bytes(self) -> int:

@@ -54,9 +54,14 @@ class SandboxCluster:
         log: list[dict[str, Any]] = answer.json()["log"]
         return [entry for entry in log if text in entry["text"] and (not opcodes or entry["opcode"] in opcodes)]
 
+    def connections(self) -> int:
+        """How many are open to its node, the one of `query` and those of control connections among them."""
+        clusters = self._http.get(self._url.rpartition("/")[0], timeout=10).json()
+        return next(int(cluster["nodes"][0]["connections"]) for cluster in clusters if cluster["name"] == self.name)
+
     def query(self, text: str) -> list[tuple[Any, ...]]:
         """Execute a statement past the proxy; its rows, if it has some."""
-        if self._direct is None:
+        if self._direct is None or self._direct.is_cut():
             self._direct = CqlConnection(self.host, self.port).ready(*self.login)
         answer = self._direct.ask(frames.query(0, text))
         return answer.rows if answer.kind == 2 else []

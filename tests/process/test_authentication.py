@@ -50,7 +50,6 @@ def test_the_client_logs_in_at_the_only_cluster_that_asks(
     assert running.connect().handshake().opcode == AUTHENTICATE
     client = running.client(*right)
     assert client.query("SELECT key FROM system.local").rows == [("local",)]
-    running.stop()
 
 
 def test_no_cluster_asks_and_nobody_needs_credentials(sandbox: Sandbox, proxy: StartProxy) -> None:

@@ -46,7 +46,7 @@ def test_the_clusters_may_start_after_the_proxy(proxy: StartProxy, own_sandbox: 
         starting.announces(pattern)
     starting.tolerates("Failed to open control connection to (ORIGIN|TARGET)")
     starting.said(RETRIES[1])
-    sandbox = own_sandbox(ports=(origin.port, target.port))
+    own_sandbox(ports=(origin.port, target.port))
     starting.wait_until_ready()
     assert starting.get("/health/readiness").json() == {
         "OriginStatus": {
@@ -59,8 +59,6 @@ def test_the_clusters_may_start_after_the_proxy(proxy: StartProxy, own_sandbox: 
     }  # fmt: skip
     starting.said("Proxy connected and ready to accept queries on ")
     assert starting.client().query("SELECT cluster_name FROM system.local").rows == [("origin",)]
-    starting.stop()
-    assert sandbox
 
 
 def test_a_client_port_in_use_is_tried_again(sandbox: Sandbox, proxy: StartProxy) -> None:

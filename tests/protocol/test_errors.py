@@ -34,6 +34,33 @@ FIELDED: list[tuple[Error, int]] = [
 ]
 
 
+def test_codes_are_those_of_the_specification() -> None:
+    """v5 section 9; drivers choose by them what to do next."""
+    codes = {code.name: f"{code.value:04x}" for code in ErrorCode}
+    assert codes == {
+        "SERVER_ERROR": "0000",
+        "PROTOCOL_ERROR": "000a",
+        "AUTHENTICATION_ERROR": "0100",
+        "UNAVAILABLE": "1000",
+        "OVERLOADED": "1001",
+        "IS_BOOTSTRAPPING": "1002",
+        "TRUNCATE_ERROR": "1003",
+        "WRITE_TIMEOUT": "1100",
+        "READ_TIMEOUT": "1200",
+        "READ_FAILURE": "1300",
+        "FUNCTION_FAILURE": "1400",
+        "WRITE_FAILURE": "1500",
+        "CDC_WRITE_FAILURE": "1600",
+        "CAS_WRITE_UNKNOWN": "1700",
+        "SYNTAX_ERROR": "2000",
+        "UNAUTHORIZED": "2100",
+        "INVALID": "2200",
+        "CONFIG_ERROR": "2300",
+        "ALREADY_EXISTS": "2400",
+        "UNPREPARED": "2500",
+    }
+
+
 @pytest.mark.parametrize(("error", "code"), FIELDED)
 def test_an_error_with_fields_brings_its_code(error: Error, code: int) -> None:
     """So no one can give it another's; every error can be asked for code, message and opcode."""

@@ -54,6 +54,8 @@ VALUES: list[tuple[CqlType, object, str]] = [
     (types.DURATION, Duration(0, 0, 0), "000000"),
     (types.DURATION, Duration(1, 2, -3), "020405"),
     (types.DURATION, Duration(-1, 63, 64), "017e8080"),
+    (types.DURATION, Duration(0, 0, 1000), "000087d0"),
+    (types.DURATION, Duration(0, 1_000_000, 0), "00de848000"),
     (types.DURATION, Duration(0, 0, 2**63 - 1), "0000fffffffffffffffffe"),
     (types.DURATION, Duration(0, 0, -(2**63)), "0000ffffffffffffffffff"),
 ]

@@ -127,6 +127,15 @@ def test_a_type_younger_than_the_version_goes_by_its_class(kind: CqlType, oldest
     assert decode_type(Reader(encode_type(by_class, oldest)), oldest) == by_class
 
 
+def test_simple_types_have_the_codes_of_the_specification() -> None:
+    """v5 section 4.2.5.2; 0x0A was text, in v2."""
+    names = "ascii bigint blob boolean counter decimal double float int - timestamp uuid text varint timeuuid inet date"
+    for code, name in enumerate([*names.split(), "time", "smallint", "tinyint", "duration"], start=1):
+        if name != "-":
+            kind = decode_type(Reader(code.to_bytes(2, "big")), 5)
+            assert (str(kind), encode_type(kind, 5)) == (name, code.to_bytes(2, "big"))
+
+
 def test_an_unknown_code_is_the_peers_fault() -> None:
     """The columns behind it cannot be found."""
     with pytest.raises(RemoteProtocolError, match="0x000A"):

@@ -41,7 +41,7 @@ class Talk:
     def __init__(self, cluster: SandboxCluster, node: int = 0, version: int = 4, ready: bool = True) -> None:
         self.cluster = cluster
         self.version = version
-        self.transport: Any = TcpTransport()  # type: ignore[no-untyped-call]  # Twisted's test transport is untyped
+        self.transport: Any = TcpTransport()
         connection: Any = Connection(cluster.nodes[node])
         self.connection = connection
         self.connection.makeConnection(self.transport)

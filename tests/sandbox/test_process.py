@@ -113,7 +113,7 @@ def test_errors_become_the_drivers_own_exceptions(session: Any) -> None:
 def test_faults_and_requests_are_reached_by_http(session: Any, control: str) -> None:
     """How tests and demos that run the sandbox as a program steer it."""
     requests.delete(f"{control}/origin/requests", timeout=20)
-    wanted = {
+    wanted: Any = {
         "action": "error",
         "code": "WRITE_TIMEOUT",
         "text": "VALUES (70",

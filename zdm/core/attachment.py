@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from zdm.core.aggregation import error_code
 from zdm.core.answers import overloaded
 from zdm.core.clusters import Side
 from zdm.core.connector import SideState
@@ -18,7 +19,6 @@ from zdm.core.dispatch import Dispatch
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake
 from zdm.core.state import SHUTTING_DOWN, SessionState
 from zdm.protocol.errors import ErrorCode
-from zdm.protocol.opcodes import ERROR
 
 _STREAM: Final = 0
 _TRANSIENT: Final = frozenset(
@@ -64,7 +64,7 @@ class Attachment:
         try:
             request = self._handshake.answered(frame)
         except HandshakeFailed as failure:
-            if failure.code in _TRANSIENT and failure.frame[4] == ERROR:
+            if failure.frame and error_code(failure.frame) in _TRANSIENT:
                 self._lose(self._side, f"it is not ready: {failure.reason}")
             else:
                 self._refused(failure)

@@ -64,14 +64,15 @@ class Mending:
         self._ticket = 0
 
     def start(self, request: PendingRequest, side: Side, unprepared: bytes) -> bool:
-        """Begin to mend; False where it can't be: the answer is then an error as any other."""
+        """Begin to mend, or fail at it; False where there is nothing to mend: it is then an error as any other."""
         if not self._state.snapshot.settings.mend_unprepared:
             return False
         if request.chunk[request.start + 4] not in (EXECUTE, BATCH):
             return False
         entries = self._statements(request)
         if not entries or request.mendings > len(entries):
-            return False
+            self._fail_with(Repair(request, side, unprepared, set()), b"")
+            return True
         request.mendings += 1
         self._state.shared.meter.mended += 1
         repair = Repair(request, side, unprepared, {entry.origin_id for entry in entries})

@@ -1,27 +1,28 @@
 """The shell around a session: one client connection, its two cluster connections, and its one timer.
 
 Every turn is the same three steps: feed the session, run the few commands it has, and flush what it wants written, one
-write for each connection.
+write for each connection. Whatever is opened for a client is let go of in `_end`, however the client comes to its end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zdm.core.clusters import Side
+from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.commands import Close, Command, Connect, Note, PrepareElsewhere, RefreshSchema
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
 from zdm.core.state import Phase
-from zdm.core.topology import Endpoint
-from zdm.net.cluster import ClusterConnection, described
-from zdm.net.elsewhere import prepare_elsewhere
+from zdm.net.cluster import LINGER, ClusterConnection, NoHostAnswered
+from zdm.net.elsewhere import Errands, Outcome
+from zdm.net.flow import Flow
 
 if TYPE_CHECKING:
     from zdm.net.session_host import SessionHost
@@ -36,8 +37,11 @@ class ClientConnection(Protocol):
         self._worker: Final = worker
         self._now: Final = worker.now
         self._sides: Final[dict[Side, ClusterConnection]] = {}
-        self._dialling: Final[dict[Side, Deferred[None]]] = {}
+        self._dialling: Final[dict[Side, tuple[ClusterConnection, Deferred[None]]]] = {}
+        self._errands: Final = Errands(worker, self._prepared_elsewhere, self._fault)
+        self._flow: Final = Flow(worker.clock, self._stalled)
         self._timer: IDelayedCall | None = None
+        self._lingering: IDelayedCall | None = None
         self.session: Session
         self._feed: Any = None
 
@@ -48,8 +52,12 @@ class ClientConnection(Protocol):
         name = f"{getattr(there, 'host', there)}:{getattr(there, 'port', '')}"
         self.session = Session(self._worker.shared, self._now(), getattr(here, "host", ""), name)
         self._feed = self.session.feed_client
+        self._flow.watch(Side.CLIENT, self.transport)
         self._worker.joined(self)
-        self._turn()
+        try:
+            self._turn()
+        except Exception:
+            self._fault()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -69,47 +77,33 @@ class ClientConnection(Protocol):
 
     def cluster_disconnected(self, side: Side, reason: str) -> None:
         """A cluster connection ended by itself."""
-        self._sides.pop(side, None)
-        self._tell(lambda: self.session.cluster_lost(side, reason, self._now()))
+        if self._sides.pop(side, None) is not None:  # of one that was not attached yet, `_attached` tells
+            self._flow.forget(side)
+            self._tell(self.session.cluster_lost, side, reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone: so is everything that was opened for it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for dialling in list(self._dialling.values()):
-            dialling.cancel()
-        for connection in self._sides.values():
-            connection.let_go()
-        self._sides.clear()
-        self.session.client_lost()
-        self._worker.left(self)
+        try:
+            self._end()
+        finally:
+            self._worker.left(self)
 
     def apply(self, snapshot: Snapshot) -> None:
         """A new generation; a host that is not part of its cluster any more drains this client (section 7.3)."""
-        self.session.apply(snapshot)
-        for side, connection in self._sides.items():
-            known = snapshot.facts(side).known
-            if known and connection.endpoint is not None and connection.endpoint not in known:
-                self._worker.log.info(
-                    f"{side.name} host {connection.endpoint} is gone; draining its client connections."
-                )
-                self.drain()
-                return
+        try:
+            self.session.apply(snapshot)
+            self._leave_gone_host()
+        except Exception:
+            self._fault()
 
     def drain(self) -> None:
         """Answer what is in flight, take nothing new, close."""
-        self._tell(lambda: self.session.drain(self._now()))
+        self._tell(self.session.drain)
 
     def abort(self) -> None:
         """Close at once."""
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
-
-    def host_of(self, side: Side) -> Endpoint | None:
-        """The host that this client's requests go to."""
-        connection = self._sides.get(side)
-        return None if connection is None else connection.endpoint
 
     def _turn(self) -> None:
         session = self.session
@@ -142,72 +136,117 @@ class ClientConnection(Protocol):
         elif isinstance(command, PrepareElsewhere):
             self._prepare_elsewhere(command)
 
+    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
+        try:
+            what(*arguments, self._now())
+            self._turn()
+        except Exception:
+            self._fault()
+
+    # Cluster connections
+
     def _connect(self, side: Side) -> None:
+        if self.session.phase is Phase.CLOSED:
+            return
         connection = ClusterConnection(self, side)
         dialling = self._worker.dial(connection)
-        self._dialling[side] = dialling
+        self._dialling[side] = connection, dialling
         dialling.addCallbacks(lambda _: self._attached(connection), lambda failed: self._unreachable(side, failed))
-        dialling.addErrback(lambda failed: self._fault(failed))
+        dialling.addErrback(self._fault)
 
     def _attached(self, connection: ClusterConnection) -> None:
         side = connection.side
         self._dialling.pop(side, None)
         if connection.client is None:
-            self._tell(lambda: self.session.cluster_lost(side, "closed as soon as it was open", self._now()))
+            self._tell(self.session.cluster_lost, side, "closed as soon as it was open")
             return
         self._sides[side] = connection
-        self._tell(lambda: self.session.attached(side, self._now()))
+        self._flow.watch(side, connection.transport, self._worker.shared.snapshot.settings.request_timeout)
+        self._tell(self.session.attached, side)
+        self._leave_gone_host()
 
     def _unreachable(self, side: Side, failed: Failure) -> None:
+        if failed.check(CancelledError):
+            return  # given up from this side
+        failed.trap(NoHostAnswered)
         self._dialling.pop(side, None)
-        if self.session.phase is Phase.CLOSED:
-            return
-        self._worker.unreachable(side, described(failed), self.session)
-        self._tell(lambda: self.session.cluster_lost(side, f"it could not be opened: {described(failed)}", self._now()))
+        reason = failed.getErrorMessage()
+        self._worker.unreachable(side, reason, self.session)
+        self._tell(self.session.cluster_lost, side, f"it could not be opened: {reason}")
 
-    def _close(self, side: Side) -> None:
-        if side is Side.CLIENT:
-            if self.transport is not None:
-                self.transport.loseConnection()
-            return
-        dialling = self._dialling.pop(side, None)
-        if dialling is not None:
+    def _stalled(self, side: Side) -> None:
+        """A cluster has taken nothing for as long as a request may take, and its client is not read meanwhile."""
+        connection = self._sides.pop(side, None)
+        if connection is not None:
+            self._flow.forget(side)
+            connection.abort()
+            self._tell(self.session.cluster_lost, side, "it takes no more requests")
+
+    def _leave_gone_host(self) -> None:
+        phase, snapshot = self.session.phase, self.session.state.snapshot
+        for side, connection in self._sides.items():
+            known = snapshot.facts(side).known
+            if known and connection.endpoint not in known and phase not in (Phase.DRAINING, Phase.CLOSED):
+                host = connection.endpoint
+                self._worker.log.info(f"{side.name} host {host} is gone; draining its client connections.")
+                self.drain()
+                return
+
+    def _part(self, side: Side) -> None:
+        """No cluster connection, and none under way either."""
+        connection, dialling = self._dialling.pop(side, (None, None))
+        if connection is not None and dialling is not None:
+            connection.let_go(self._worker.clock)
             dialling.cancel()
         connection = self._sides.pop(side, None)
         if connection is not None:
-            connection.let_go()
+            self._flow.forget(side)
+            connection.let_go(self._worker.clock)
 
     def _prepare_elsewhere(self, command: PrepareElsewhere) -> None:
-        endpoint = self.host_of(command.side)
-        state = self.session.state
-        if endpoint is None:
-            self._tell(lambda: self.session.prepared_elsewhere(command.ticket, None, self._now()))
-            return
-        credentials = state.credentials.get(command.side)
-        done = prepare_elsewhere(self._worker, endpoint, credentials, state.version, command)
-        done.addCallback(
-            lambda answer: self._tell(lambda: self.session.prepared_elsewhere(command.ticket, answer, self._now()))
-        )
-        done.addErrback(lambda failed: self._fault(failed))
+        connection, state = self._sides.get(command.side), self.session.state
+        if connection is None or connection.endpoint is None:
+            self._prepared_elsewhere(command.ticket, None)
+        else:
+            self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
 
-    def _tell(self, what: Any) -> None:
-        try:
-            what()
-            self._turn()
-        except Exception:
-            self._fault()
+    def _prepared_elsewhere(self, ticket: int, outcome: Outcome) -> None:
+        self._tell(self.session.prepared_elsewhere, ticket, outcome)
+
+    # Time, and the end
 
     def _arm(self) -> None:
         self._timer = None
         deadline = self.session.next_deadline()
-        if deadline is not None:
+        if deadline is not None and self.session.phase is not Phase.CLOSED:
             self._timer = self._worker.clock.callLater(max(0.0, deadline - self._now()) + 0.001, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        self._tell(lambda: self.session.expire(self._now()))
+        self._tell(self.session.expire)
+
+    def _close(self, side: Side) -> None:
+        if side is not Side.CLIENT:
+            self._part(side)
+        elif self.transport is not None:
+            self._end()
+            self._lingering = self._worker.clock.callLater(LINGER, self.abort)
+            self.transport.loseConnection()
+
+    def _end(self) -> None:
+        """Let go of everything that was opened for the client. Harmless when repeated."""
+        for timer in (self._timer, self._lingering):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = None
+        self._flow.forget(Side.CLIENT)
+        for side in CLUSTERS:
+            self._part(side)
+        self._errands.cancel()
+        self.session.client_lost()
 
     def _fault(self, failed: Failure | None = None) -> None:
         """A fault of ours ends this session, and no other."""
         _fault_log.failure("A fault in the session of one client; its connection is closed.", failed or Failure())
         self.abort()
+        self._end()

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone, DNSLookupError
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -26,6 +26,9 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 _SHORTEST_ATTEMPT: Final = 0.5
 
+LINGER: Final = 10.0
+"""Seconds in which the other end may take what was written to it before the close; then it is thrown away."""
+
 EndpointFactory = Callable[[str, int, float], IStreamClientEndpoint]
 """Makes the endpoint for a host, a port and a timeout in seconds."""
 
@@ -35,12 +38,18 @@ class NoHostAnswered(Exception):
 
 
 class ClusterConnection(Protocol):
-    """One connection of a client to one host. `client` is None once the session has let go of it."""
+    """One connection of a client to one host. `client` is None once it has ended, or the session has let go of it."""
 
     def __init__(self, client: ClientConnection, side: Side) -> None:
         self.client: ClientConnection | None = client
         self.side: Final = side
         self.endpoint: Endpoint | None = None
+        self._lingering: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """Open. Where the client went away meanwhile, nobody has a use for it."""
+        if self.client is None:
+            self.abort()
 
     def dataReceived(self, data: bytes) -> None:
         """Three steps: feed the session, run its commands, flush."""
@@ -50,15 +59,24 @@ class ClusterConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the session, unless it was the session that let go."""
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
         client, self.client = self.client, None
         if client is not None:
             client.cluster_disconnected(self.side, described(reason))
 
-    def let_go(self) -> None:
-        """Close: the session takes nothing from it any more."""
+    def let_go(self, clock: IReactorTime) -> None:
+        """Close once what was written is sent, within LINGER: the session takes nothing from it any more."""
         self.client = None
         if self.transport is not None:
+            self._lingering = clock.callLater(LINGER, self.abort)
             self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once, and throw away what is not sent."""
+        self.client = None
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
 
 
 class ClusterFactory(Factory):
@@ -128,6 +146,6 @@ class Dialer:
 
 def described(reason: Failure) -> str:
     """Why a connection ended, in few words."""
-    if reason.check(ConnectionDone, CancelledError):
+    if reason.check(ConnectionDone):
         return "closed by the other end"
     return reason.getErrorMessage()

@@ -6,10 +6,12 @@ client chose. So a short-lived connection to the same host does it; what a host 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.python.failure import Failure
 
 from zdm.core.commands import PrepareElsewhere
 from zdm.core.credentials import Credentials
@@ -24,11 +26,39 @@ if TYPE_CHECKING:
 Outcome = tuple[int, bytes] | None
 
 
-def prepare_elsewhere(
-    worker: SessionHost, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
-) -> Deferred[Outcome]:
-    """Opcode and body of the cluster's answer, in `version`; nothing where there was none."""
-    return Deferred.fromCoroutine(_prepare(worker, endpoint, credentials, version, command))
+class Errands:
+    """What one client has to be prepared elsewhere; cancelled with the client."""
+
+    def __init__(
+        self, worker: SessionHost, done: Callable[[int, Outcome], None], failed: Callable[[Failure], None]
+    ) -> None:
+        """`done` gets the ticket and the outcome of each; `failed` what must not happen."""
+        self._worker: Final = worker
+        self._done: Final = done
+        self._failed: Final = failed
+        self._under_way: Final[set[Deferred[Outcome]]] = set()
+
+    def start(
+        self, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
+    ) -> None:
+        """Ask the host. The outcome is opcode and body of its answer, in `version`; None where there was none."""
+        errand = Deferred.fromCoroutine(_prepare(self._worker, endpoint, credentials, version, command))
+        self._under_way.add(errand)
+        errand.addBoth(self._settle, errand, command.ticket)
+        errand.addErrback(self._failed)
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        for errand in list(self._under_way):
+            errand.cancel()
+
+    def _settle(self, outcome: Outcome | Failure, errand: Deferred[Outcome], ticket: int) -> Failure | None:
+        self._under_way.discard(errand)
+        if not isinstance(outcome, Failure):
+            self._done(ticket, outcome)
+        elif not outcome.check(CancelledError):
+            return outcome
+        return None
 
 
 async def _prepare(
@@ -39,7 +69,7 @@ async def _prepare(
     try:
         target = worker.endpoint_factory(endpoint.address, endpoint.port, timeout)
         client = await cql_client.connect(target, settings, worker.clock)
-    except (CqlError, ConnectError) as failed:
+    except (CqlError, ConnectError, DNSLookupError) as failed:
         worker.log.warn(f"{command.side.name} host {endpoint}: could not prepare a statement again there: {failed}")
         return None
     try:

@@ -5,8 +5,8 @@ connection has to stop, or its bytes pile up here:
 
 | full | not read meanwhile |
 |---|---|
-| the client's connection | both clusters', so that no more answers come, and the client's, so that no more are asked for |
-| a cluster's | the client's |
+| the client's connection | both clusters', so that no more answers come; its own, so that no more are asked for |
+| a cluster's connection | the client's |
 
 A transport is full when more waits in it than its high-water mark, and drained below the low one; Twisted says this to
 the producer that is registered with a transport. So none of this is on the path of a request.
@@ -48,10 +48,6 @@ class Flow:
         if transport is not None:
             self.ended(side)
             transport.unregisterProducer()
-
-    def is_full(self, side: Side) -> bool:
-        """More waits to be sent on the connection than it should."""
-        return side in self._full
 
     # What the transports say
 

@@ -48,6 +48,11 @@ class ControlSite:
         self.port = 0
         self.app = _routes(self)
 
+    def cluster(self, name: str) -> SandboxCluster:
+        if name not in self.clusters:
+            raise _Unknown(f"no cluster {name}")
+        return self.clusters[name]
+
     def start(self, host: str, port: int) -> Deferred[Any]:
         """Fires when the port is open. Raises ValueError for an address that others can reach."""
         if not ipaddress.ip_address(host).is_loopback:
@@ -68,11 +73,8 @@ class _Unknown(Exception):
 
 def _routes(control: ControlSite) -> Klein:
     app = Klein()
-
-    def cluster_of(name: str) -> SandboxCluster:
-        if name not in control.clusters:
-            raise _Unknown(f"no cluster {name}")
-        return control.clusters[name]
+    _route_faults(app, control)
+    _route_nodes(app, control)
 
     @app.handle_errors(_Unknown)
     def unknown(request: IRequest, failure: Any) -> bytes:
@@ -86,9 +88,13 @@ def _routes(control: ControlSite) -> Klein:
     def clusters(request: IRequest) -> bytes:
         return _json(request, [_cluster_json(cluster) for cluster in control.clusters.values()])
 
+    return app
+
+
+def _route_faults(app: Klein, control: ControlSite) -> None:
     @app.route("/clusters/<name>/faults", methods=["GET", "POST", "DELETE"])
     def faults(request: IRequest, name: str) -> bytes:
-        known = cluster_of(name).faults
+        known = control.cluster(name).faults
         if request.method == b"POST":
             return _json(request, {"id": known.add(fault_from_json(_body(request)))}, 201)
         if request.method == b"DELETE":
@@ -97,7 +103,7 @@ def _routes(control: ControlSite) -> Klein:
 
     @app.route("/clusters/<name>/faults/<int:number>", methods=["DELETE"])
     def fault(request: IRequest, name: str, number: int) -> bytes:
-        known = cluster_of(name).faults
+        known = control.cluster(name).faults
         if number not in known.active:
             raise _Unknown(f"no fault {number}")
         known.remove(number)
@@ -105,7 +111,7 @@ def _routes(control: ControlSite) -> Klein:
 
     @app.route("/clusters/<name>/requests", methods=["GET", "DELETE"])
     def requests(request: IRequest, name: str) -> bytes:
-        known = cluster_of(name).faults
+        known = control.cluster(name).faults
         if request.method == b"DELETE":
             known.forget_requests()
         log = [
@@ -114,25 +120,25 @@ def _routes(control: ControlSite) -> Klein:
         ]
         return _json(request, {"counts": known.counts, "log": log})
 
+
+def _route_nodes(app: Klein, control: ControlSite) -> None:
     @app.route("/clusters/<name>/prepared/forget", methods=["POST"])
     def forget(request: IRequest, name: str) -> bytes:
-        cluster_of(name).forget_prepared()
+        control.cluster(name).forget_prepared()
         return _json(request, {})
 
     @app.route("/clusters/<name>/prepared/salt", methods=["POST"])
     def salt(request: IRequest, name: str) -> bytes:
-        cluster_of(name).prepared_salt = str(_body(request).get("salt", "")).encode()
+        control.cluster(name).prepared_salt = str(_body(request).get("salt", "")).encode()
         return _json(request, {})
 
     @app.route("/clusters/<name>/nodes/<int:index>/<action>", methods=["POST"])
     def node(request: IRequest, name: str, index: int, action: str) -> Any:
-        cluster = cluster_of(name)
+        cluster = control.cluster(name)
         if index >= len(cluster.nodes) or action not in _ACTIONS:
             raise _Unknown(f"no node {index} or no action {action}")
         done = maybeDeferred(getattr(cluster.nodes[index], action))
         return done.addCallback(lambda result: _json(request, _cluster_json(cluster)))
-
-    return app
 
 
 def _json(request: IRequest, value: object, code: int = 200) -> bytes:
