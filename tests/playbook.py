@@ -32,62 +32,7 @@ from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot
 from zdm.metrics import Meter
 from zdm.protocol.opcodes import opcode_name
 
-CLIENT, ORIGIN, TARGET = Side.CLIENT, Side.ORIGIN, Side.TARGET
-ORDERS = ((ORIGIN, TARGET), (TARGET, ORIGIN))
-ORIGIN_USER = Credentials("origin_user", "origin_password")
-TARGET_USER = Credentials("target_user", "target_password")
-SUPPORTED: dict[str, list[str]] = {"CQL_VERSION": ["3.4.6"], "PROTOCOL_VERSIONS": ["3/v3", "4/v4"]}
-AUTHENTICATION_ERROR, PROTOCOL_ERROR, OVERLOADED, SERVER_ERROR = 0x0100, 0x000A, 0x1001, 0x0000
-WRITE_TIMEOUT, READ_TIMEOUT, WRITE_FAILURE, INVALID, UNPREPARED = 0x1100, 0x1200, 0x1500, 0x2200, 0x2500
-
 _MOST_WAKE_UPS = 1000
-
-
-def stage(
-    settings: Settings | None = None,
-    prepared: PreparedCache | None = None,
-    versions: tuple[int, int] = (4, 4),
-    tables: SystemTables | None = None,
-    **changes: Any,
-) -> Shared:
-    """What a session shares: `changes` are fields of `Settings`, `versions` those of the control connections."""
-    snapshot = Snapshot(
-        1,
-        replace(settings or Settings(), **changes),
-        ClusterFacts(version=versions[0], credentials=ORIGIN_USER),
-        ClusterFacts(version=versions[1], credentials=TARGET_USER),
-        SUPPORTED,
-        tables,
-    )
-    return Shared(snapshot, Meter(), prepared or PreparedCache())
-
-
-def under(frame: bytes, stream: int) -> bytes:
-    """The same frame under another stream id."""
-    return frame[:2] + struct.pack(">h", stream) + frame[4:]
-
-
-def stream_of(frame: bytes) -> int:
-    return int(struct.unpack_from(">h", frame, 2)[0])
-
-
-def cut(data: bytes) -> list[bytes]:
-    """The whole frames in `data`, which must not end within one."""
-    found = []
-    while data:
-        end = 9 + int(struct.unpack_from(">i", data, 5)[0])
-        assert len(data) >= end, f"{len(data)} bytes where a frame of {end} bytes begins"
-        found.append(data[:end])
-        data = data[end:]
-    return found
-
-
-def described(frame: bytes) -> str:
-    """A frame in a line of the transcript."""
-    version, flags, stream, opcode, length = struct.unpack_from(">BBhBi", frame)
-    body = frame[9:89].decode("latin-1").translate({code: "." for code in (*range(32), *range(127, 256))})
-    marks = f" flags={flags}" if flags else ""
-    return f"v{version & 0x7F} {opcode_name(opcode)} stream {stream}{marks} [{length}] {body}"
 
 
 @dataclass(frozen=True)
@@ -243,6 +188,17 @@ class Play:
     def next_for(self, side: Side) -> bytes:
         """That frame, whatever it is: for model clusters, which judge for themselves."""
         return self._next(side)
+
+    def take_commands(self) -> list[Command]:
+        """What is asked of the shell, whatever it is."""
+        taken = list(self._commands)
+        self._commands.clear()
+        return taken
+
+    def forget_frames(self, side: Side) -> None:
+        """Nobody is there any more to look at them."""
+        if side is not CLIENT:
+            self._unseen[side].clear()
 
     def expect_error(self, code: int, stream: int, text: str = "") -> ClientError:
         """The next frame the client gets is an ERROR with this code, and with `text` in its message."""
@@ -406,9 +362,8 @@ class Play:
 
     def _same(self, wanted: bytes, got: bytes, side: Side) -> None:
         if wanted != got:
-            lines = [[described(frame), *(frame[at : at + 16].hex(" ") for at in range(0, len(frame), 16))]
-                     for frame in (wanted, got)]  # fmt: skip
-            self._fail(f"{side.name} got another frame:\n" + "\n".join(difflib.ndiff(*lines)))
+            difference = difflib.ndiff(dumped(wanted), dumped(got))
+            self._fail(f"{side.name} got another frame:\n" + "\n".join(difference))
 
     def _write(self, line: str) -> None:
         self.transcript.append(f"{len(self.transcript) + 1:3}  {line}")

@@ -18,8 +18,10 @@ from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.credentials import AuthenticationRule, authentication_rule
 from zdm.core.options import merge_supported
 from zdm.core.topology import ClusterView
+from zdm.net.control import ControlConnection, ControlError
 from zdm.net.endpoints import ClientEndpoint, install_reactor
 from zdm.settings import proxy_topology, session_settings
+from zdm.supervisor import control_settings
 
 PATIENCE: Final = 10.0
 """Seconds for a cluster to be connected to: somebody is waiting for the answer."""
@@ -90,9 +92,6 @@ class Check:
         return 0
 
     async def _reach(self, side: Side) -> ClusterView | None:
-        from zdm.net.control import ControlConnection, ControlError
-        from zdm.supervisor import control_settings
-
         quiet = _Quiet()
         settings = control_settings(self._config, side, proxy_topology(self._config))
         timeout = min(settings.client.connect_timeout, PATIENCE)

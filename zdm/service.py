@@ -18,26 +18,43 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from zdm.admin.health import Health
 from zdm.config import Config
+from zdm.core.clusters import Side
+from zdm.core.prepared import PreparedCache
+from zdm.core.snapshot import Snapshot
 from zdm.log import Log
-from zdm.net.endpoints import ClientEndpoint, install_reactor
+from zdm.metrics import render
+from zdm.net.cluster import EndpointFactory
+from zdm.net.control import ControlError
+from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
+from zdm.settings import new_meter, proxy_topology
+from zdm.supervisor import ListeningFactory, Supervisor
+from zdm.workers import Worker
 
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
 _FILES_PER_CLIENT: Final = 3
 _OTHER_FILES: Final = 64
+_FAILED: Final = 1
 
 
 class ProxyService:
     """Supervisor, worker and HTTP server of one process."""
 
-    def __init__(self, config: Config, log: Log, reactor: Any) -> None:
-        from zdm.admin.app import AdminApp
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        reactor: Any,
+        connecting: EndpointFactory = ClientEndpoint,
+        listening: ListeningFactory = ServerEndpoint,
+    ) -> None:
+        """`connecting` and `listening` are the ways to other hosts and to addresses of this one."""
+        from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
-        from zdm.settings import new_meter, proxy_topology
-        from zdm.supervisor import Supervisor
-        from zdm.workers import Worker
 
+        self.exit_code = 0
         self._config: Final = config
         self._log: Final = log
         self._reactor: Final = reactor
@@ -48,10 +65,11 @@ class ProxyService:
             f"Parsed Topology Config: index {topology.index} of {', '.join(topology.addresses)}, "
             f"{topology.num_tokens} tokens each"
         )
-        self._supervisor: Final = Supervisor(config, topology, _endpoint, reactor, log)
-        self._admin: Final = AdminServer(
-            AdminApp(self, config.metrics_enabled).resource(), config.metrics_address, config.metrics_port, reactor
-        )
+        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, listening)
+        resource = AdminApp(self, config.metrics_enabled).resource()
+        address, port = config.metrics_address, config.metrics_port
+        self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
+        self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
         self._is_stopping = False
 
@@ -61,12 +79,10 @@ class ProxyService:
         """The proxy's families; nothing before it started and after it stopped."""
         if self._worker is None:
             return None
-        from zdm.metrics import render
-
         prefix = self._config.metrics_prefix
         return self._worker.scrape().addCallback(lambda meter: render(meter, prefix))
 
-    def health(self) -> Any:
+    def health(self) -> Health | None:
         """Both clusters; nothing before the proxy started and after it stopped."""
         return None if self._worker is None else self._supervisor.health()
 
@@ -78,7 +94,6 @@ class ProxyService:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, self.stop)
         self._log.info("SIGINT/SIGTERM listener started.")
-        raise_file_limit(self._config, self._log)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._start_failed)
 
@@ -92,10 +107,11 @@ class ProxyService:
         if self._starting is not None:
             self._starting.cancel()
         ending = Deferred.fromCoroutine(self._stop())
-        ending.addErrback(lambda failed: self._log.error("The shutdown did not go as planned", failed))
+        ending.addErrback(self._failed, "The shutdown did not go as planned")
         ending.addBoth(lambda _: self._reactor.stop())
 
     async def _start(self) -> None:
+        raise_file_limit(self._config, self._log)
         await self._admin.start()
         self._log.info("Attempting to start the proxy...")
         delay = _FIRST_RETRY
@@ -104,8 +120,6 @@ class ProxyService:
             delay = min(_LONGEST_RETRY, delay * 2) * random.uniform(0.9, 1.0)
 
     async def _try_to_start(self, delay: float) -> bool:
-        from zdm.net.control import ControlError
-
         try:
             await self._start_once()
         except (ControlError, CannotListenError) as failed:
@@ -125,11 +139,7 @@ class ProxyService:
         )
         log.info("Proxy started. Waiting for SIGINT/SIGTERM to shutdown.")
 
-    def _new_worker(self, snapshot: Any) -> Any:
-        from zdm.core.clusters import Side
-        from zdm.core.prepared import PreparedCache
-        from zdm.workers import Worker
-
+    def _new_worker(self, snapshot: Snapshot) -> Worker:
         config = self._config
         timeouts = {
             Side.ORIGIN: config.origin_connection_timeout_ms / 1000,
@@ -141,17 +151,21 @@ class ProxyService:
             PreparedCache(config.prepared_cache_entries),
             self._reactor,
             time.perf_counter,
-            _endpoint,
+            self._connecting,
             timeouts,
             self._log,
             self._supervisor.refresh_schema,
         )
 
     def _start_failed(self, failed: Failure) -> None:
-        if failed.check(CancelledError):
+        if self._is_stopping and failed.check(CancelledError):
             return
-        self._log.error("Starting the proxy failed in a way that trying again does not mend", failed)
+        self._failed(failed, "Starting the proxy failed in a way that trying again does not mend")
         self.stop()
+
+    def _failed(self, failed: Failure, text: str) -> None:
+        self.exit_code = _FAILED
+        self._log.error(text, failed)
 
     async def _stop(self) -> None:
         log = self._log
@@ -179,21 +193,21 @@ def run(config: Config, log: Log) -> int:
     # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
     reactor.callLater(0, service.start)
     reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
-    return 0
+    return service.exit_code
 
 
 def raise_file_limit(config: Config, log: Log) -> None:
     """Use as many open files as the system allows; warn where that is too few for the configured clients."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            limit = hard
+        except (OSError, ValueError) as refused:  # some systems name no limit and have one
+            log.debug(f"The limit of open files stays at {limit}: {refused}")
     needed = config.proxy_max_client_connections * _FILES_PER_CLIENT + _OTHER_FILES
-    if hard != resource.RLIM_INFINITY and hard < needed:
+    if limit != resource.RLIM_INFINITY and limit < needed:
         log.warn(
-            f"At most {hard} files can be open, and {config.proxy_max_client_connections} clients "
+            f"At most {limit} files can be open, and {config.proxy_max_client_connections} clients "
             f"(proxy_max_client_connections) may need {needed}: raise the limit of open files, or lower that key."
         )
-
-
-def _endpoint(host: str, port: int, timeout: float) -> ClientEndpoint:
-    return ClientEndpoint(host, port, timeout)

@@ -10,10 +10,17 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocol,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import ServerFactory
 
-from zdm.admin.app import ControlHealth, Health
+from zdm.admin.health import ControlHealth, Health
 from zdm.config import Config
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.credentials import Credentials
@@ -30,6 +37,9 @@ from zdm.net.endpoints import ServerEndpoint
 from zdm.protocol.frames import SUPPORTED_VERSIONS
 from zdm.settings import session_settings
 from zdm.workers import WorkerRole
+
+ListeningFactory = Callable[[str, int], IStreamServerEndpoint]
+"""Makes the endpoint to listen at, for a host and a port."""
 
 
 class ClientFactory(ServerFactory):
@@ -63,8 +73,10 @@ class Supervisor:
         endpoint_factory: EndpointFactory,
         clock: IReactorTime,
         log: Log,
+        listening: ListeningFactory = ServerEndpoint,
     ) -> None:
         self._config: Final = config
+        self._listening: Final = listening
         self._topology: Final = topology
         self._log: Final = log
         self._settings: Final[Settings] = session_settings(config)
@@ -94,7 +106,7 @@ class Supervisor:
         config = self._config
         self._worker = worker
         factory = ClientFactory(worker, config.proxy_max_client_connections, self._log)
-        endpoint = ServerEndpoint(config.proxy_listen_address, config.proxy_listen_port)
+        endpoint = self._listening(config.proxy_listen_address, config.proxy_listen_port)
         self._port = await endpoint.listen(factory)
 
     async def stop_listening(self) -> None:

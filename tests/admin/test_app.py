@@ -13,7 +13,8 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.web.server import Site
 
-from zdm.admin.app import AdminApp, ControlHealth, Health
+from zdm.admin.app import AdminApp
+from zdm.admin.health import ControlHealth, Health
 from zdm.metrics import Meter, render
 
 UP = ControlHealth("127.0.0.40:9042", 0, 1)

@@ -24,7 +24,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zdm.admin.app import AdminApp, Health
+from zdm.admin.app import AdminApp
+from zdm.admin.health import Health
 from zdm.admin.server import AdminServer
 
 HOST = "127.0.50.3"

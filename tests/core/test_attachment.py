@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import pytest
 
@@ -30,7 +30,7 @@ INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"
 
 
-def in_flight(play: Play, stream: int, text: str = INSERT, to: Sequence[Side] = (ORIGIN, TARGET)) -> Forwarded:
+def in_flight(play: Play, stream: int, text: str = INSERT, to: Collection[Side] = (ORIGIN, TARGET)) -> Forwarded:
     play.client_sends(frames.query(stream, text))
     return play.expect_forwarded(to=to)
 

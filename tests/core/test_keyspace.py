@@ -8,7 +8,7 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import CLIENT, ORIGIN, SERVER_ERROR, TARGET, Forwarded, Play
+from tests.playbook import CLIENT, ORIGIN, SERVER_ERROR, TARGET, WRITE_TIMEOUT, Forwarded, Play
 from zdm.core.clusters import Side, other
 from zdm.core.commands import Connect
 
@@ -142,12 +142,11 @@ def test_a_use_without_an_answer_in_time_leaves_no_doubt(perform: Perform, side:
     if side is ORIGIN:
         play.expect_close(ORIGIN, "USE was not answered in time")
         play.expect_close(CLIENT)
-        play.client_got()
-        play.discard(TARGET)
+        play.expect_error(WRITE_TIMEOUT, 2)
         return
     play.expect_forwarded(to={ORIGIN}, frame=frames.query(0, 'USE "ks"'))
     play.expect_close(TARGET, "USE was not answered in time")
-    play.expect_error(0x1100, 2)
+    play.expect_error(WRITE_TIMEOUT, 2)
 
 
 def test_an_answer_to_use_that_cannot_be_read_ends_the_session(play: Play) -> None:
@@ -158,3 +157,27 @@ def test_an_answer_to_use_that_cannot_be_read_ends_the_session(play: Play) -> No
     play.expect_error(SERVER_ERROR, 1, "cannot be read")
     play.expect_close(ORIGIN)
     play.expect_close(CLIENT)
+
+
+def test_a_use_that_target_answered_before_it_was_lost_is_undone(play: Play) -> None:
+    """Target comes back with the keyspace that the session had, so origin must have that as well."""
+    play.use("ks")
+    request = use(play, "other")
+    play.answer(request, TARGET, frames.set_keyspace(0, "other"))
+    play.lose(TARGET)
+    play.answer(request, ORIGIN, frames.set_keyspace(0, "other"))
+    play.expect_error(SERVER_ERROR, 1, "TARGET was lost")
+    back = play.expect_forwarded(to={ORIGIN}, frame=frames.query(0, 'USE "ks"'))
+    play.answer(back, ORIGIN, frames.set_keyspace())
+    assert play.session.state.keyspace == "ks"
+
+
+def test_a_use_that_origin_refuses_after_target_was_lost_needs_no_setting_back(play: Play) -> None:
+    """There is no connection to send it on."""
+    play.use("ks")
+    request = use(play, "other")
+    play.answer(request, TARGET, frames.set_keyspace(0, "other"))
+    play.lose(TARGET)
+    play.answer(request, ORIGIN, INVALID_KEYSPACE)
+    play.expect_client(INVALID_KEYSPACE, stream=1)
+    play.expect_idle()

@@ -103,9 +103,7 @@ def test_an_unqualified_table_is_looked_for_in_the_current_keyspace(perform: Per
 
 @pytest.mark.parametrize(("text", "to"), [(WRITES[0], BOTH), (READS[0], {ORIGIN}), (SYSTEM_READS[0], {TARGET})])
 @pytest.mark.parametrize("target_id", [b"the same id", b"another one", b"longer than origin's"])
-def test_an_execute_goes_where_its_statement_goes(
-    perform: Perform, text: str, to: set[Side], target_id: bytes
-) -> None:
+def test_an_execute_goes_where_its_statement_goes(perform: Perform, text: str, to: set[Side], target_id: bytes) -> None:
     """An EXECUTE names no table: the decision was made at its PREPARE, which went to both."""
     play = perform(system_queries=TARGET)
     play.prepare(text, b"the same id", target_id)
@@ -123,7 +121,12 @@ def test_a_batch_goes_to_both_with_each_clusters_ids(play: Play) -> None:
 
     def batch(first: bytes, second: bytes) -> bytes:
         text = "INSERT INTO ks.t (k) VALUES (5)"
-        children = [(first, [b"a", None]), text, (second, [b"\0" * 300]), (first, [frames.UNSET])]
+        children: list[str | tuple[bytes, list[bytes | None | frames.NotSet]]] = [
+            (first, [b"a", None]),
+            text,
+            (second, [b"\0" * 300]),
+            (first, [frames.UNSET]),
+        ]
         return frames.batch(6, children, kind=1, timestamp=7)
 
     play.client_sends(batch(b"origin-1", b"origin-2"))

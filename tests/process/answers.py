@@ -14,6 +14,7 @@ VOID, ROWS, SET_KEYSPACE, PREPARED, SCHEMA_CHANGE = 1, 2, 3, 4, 5
 PROTOCOL_ERROR, BAD_CREDENTIALS, OVERLOADED = 0x000A, 0x0100, 0x1001
 WRITE_TIMEOUT, READ_TIMEOUT, SYNTAX_ERROR, INVALID, UNPREPARED = 0x1100, 0x1200, 0x2000, 0x2200, 0x2500
 
+_ONE_TABLE = 0x01
 _HAS_MORE_PAGES = 0x02
 _WHOLE_NUMBERS = {0x02, 0x05, 0x09}  # bigint, counter, int
 _TEXTS = {0x01, 0x0D}
@@ -59,9 +60,10 @@ class Answer(NamedTuple):
         cells = _Cells(self.body, 12)
         if flags & _HAS_MORE_PAGES:
             cells.value()
-        cells.string()
-        cells.string()
-        types = [cells.column_type() for _ in range(count)]
+        is_one_table = bool(flags & _ONE_TABLE)
+        if is_one_table:
+            cells.table()
+        types = [cells.column_type(is_one_table) for _ in range(count)]
         return [tuple(_shown(code, cells.value()) for code in types) for _ in range(cells.number())]
 
 
@@ -71,6 +73,7 @@ class _Cells:
 
     def take(self, length: int) -> bytes:
         self.position += length
+        assert self.position <= len(self.body), "the answer is shorter than it says"
         return self.body[self.position - length : self.position]
 
     def number(self) -> int:
@@ -83,7 +86,13 @@ class _Cells:
     def string(self) -> str:
         return self.take(int.from_bytes(self.take(2), "big")).decode()
 
-    def column_type(self) -> int:
+    def table(self) -> None:
+        self.string()
+        self.string()
+
+    def column_type(self, is_one_table: bool) -> int:
+        if not is_one_table:
+            self.table()
         self.string()
         code = int.from_bytes(self.take(2), "big")
         if code in (0x20, 0x22):

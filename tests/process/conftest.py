@@ -1,9 +1,9 @@
 """Running programs for the tests: the proxy, and two clusters in memory behind it.
 
-Starting a program takes most of a second, so tests share what they do not break: one sandbox without credentials, one
-with, and before the first a proxy with the usual settings (`shared`). Whoever stops nodes or wants other settings starts
-programs of their own (`own_sandbox`, `proxy`). Every proxy is judged by its log: a warning or an error that the test has
-not announced fails it.
+Starting a program takes most of a second, so tests share what they do not break: one sandbox without credentials,
+one with, and before the first a proxy with the usual settings (`shared`). Whoever stops nodes or wants other settings
+starts programs of their own (`own_sandbox`, `proxy`). Every proxy is judged by its log: a warning or an error that the
+test has not announced fails it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from tests.process.link import Link, Node
 from tests.process.running_proxy import Proxy, Reachable
-from tests.process.sandbox import Login, NOBODY, Sandbox
+from tests.process.sandbox import NOBODY, Login, Sandbox
 
 ORIGIN_LOGIN: Login = ("origin_user", "origin_secret")
 TARGET_LOGIN: Login = ("target_user", "target_secret")
@@ -32,9 +32,7 @@ NewKeyspace = Callable[[Sandbox], str]
 
 
 class StartProxy(Protocol):
-    def __call__(
-        self, origin: Reachable, target: Reachable, *, ready: bool = True, **settings: object
-    ) -> Proxy: ...
+    def __call__(self, origin: Reachable, target: Reachable, *, ready: bool = True, **settings: object) -> Proxy: ...
 
 
 class StartSandbox(Protocol):
@@ -158,5 +156,3 @@ def _directory(parent: Path) -> Path:
     made = parent / str(next(_numbers))
     made.mkdir()
     return made
-
-

@@ -15,7 +15,10 @@ from tests.process.running_proxy import Proxy
 
 @contextmanager
 def session(proxy: Proxy, login: tuple[str, str] = ("", ""), **options: Any) -> Iterator[Session]:
-    """One that retries nothing by itself, so that a test sees every error; at v4 where nothing else is asked for."""
+    """One that retries nothing by itself, so that a test sees every error.
+
+    It speaks v4 where nothing else is asked for; `protocol_version` None lets the driver find out.
+    """
     profile = ExecutionProfile(
         load_balancing_policy=RoundRobinPolicy(), retry_policy=FallthroughRetryPolicy(), request_timeout=20
     )
@@ -29,7 +32,10 @@ def session(proxy: Proxy, login: tuple[str, str] = ("", ""), **options: Any) -> 
         "token_metadata_enabled": False,
         "monitor_reporting_enabled": False,
     }
-    cluster = Cluster([proxy.host], port=proxy.port, **(wanted | options))
+    wanted |= options
+    if wanted["protocol_version"] is None:
+        del wanted["protocol_version"]
+    cluster = Cluster([proxy.host], port=proxy.port, **wanted)
     try:
         yield cluster.connect()
     finally:

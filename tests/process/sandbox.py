@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,10 +114,6 @@ class Sandbox:
         """Execute a statement on both clusters, past the proxy."""
         for cluster in self.clusters:
             cluster.query(text)
-
-    def pause(self) -> None:
-        """Freeze the whole process: both clusters look alive and do nothing."""
-        self._program.signal(signal.SIGSTOP)
 
     def close(self) -> None:
         for cluster in self.clusters:

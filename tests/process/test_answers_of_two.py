@@ -35,6 +35,23 @@ def test_a_write_that_fails_on_one_cluster_fails_for_the_client(
     assert shared.metric(f'proxy_failed_writes_total{{failed_on="{name}"}}') == before + 1
 
 
+@pytest.mark.parametrize("side", ["origin", "target"])
+@pytest.mark.parametrize(
+    "code",
+    ["SERVER_ERROR", "UNAVAILABLE", "OVERLOADED", "IS_BOOTSTRAPPING", "WRITE_FAILURE", "UNAUTHORIZED", "INVALID"],
+)
+def test_every_error_of_one_cluster_reaches_the_client_as_it_is(
+    shared: Proxy, sandbox: Sandbox, ks: str, side: str, code: str
+) -> None:
+    """Drivers and applications decide by code what to do; the other cluster's success does not soften it."""
+    cluster = getattr(sandbox, side)
+    cluster.fault("error", text=insert(ks, 1), code=code, message="said so", count=2)
+    answer = shared.client().query(insert(ks, 1), stream=77)
+    straight = CqlConnection(cluster.host, cluster.port).ready().query(insert(ks, 1), stream=77)
+    assert answer == straight
+    assert answer.error[1] == "said so"
+
+
 def test_reads_come_from_the_primary_alone(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
     """That is what makes target the primary: nothing else changes."""
     sandbox.origin.query(f"INSERT INTO {ks}.t (k, v) VALUES (1, 'origin')")
@@ -57,9 +74,7 @@ def test_use_holds_on_both_clusters(shared: Proxy, sandbox: Sandbox, ks: str) ->
         assert cluster.query(f"SELECT v FROM {ks}.t") == [("used",)]
 
 
-def test_a_use_that_one_cluster_refuses_changes_nothing(
-    shared: Proxy, sandbox: Sandbox, keyspace: NewKeyspace
-) -> None:
+def test_a_use_that_one_cluster_refuses_changes_nothing(shared: Proxy, sandbox: Sandbox, keyspace: NewKeyspace) -> None:
     """Origin would otherwise write to another keyspace than target."""
     first, second = keyspace(sandbox), keyspace(sandbox)
     sandbox.target.query(f"DROP KEYSPACE {second}")

@@ -56,9 +56,7 @@ def test_a_configuration_error_names_every_wrong_key_and_ends_with_255() -> None
     assert done.returncode == 255
     first, second = done.stderr.splitlines()
     assert re.fullmatch(rf'time="\S+" level=info msg="Starting ZDM proxy version {__version__}"', first)
-    assert re.fullmatch(
-        r'time="\S+" level=error msg="Error loading configuration: .*\. Aborting startup\."', second
-    )
+    assert re.fullmatch(r'time="\S+" level=error msg="Error loading configuration: .*\. Aborting startup\."', second)
     for key in ("ZDM_TARGET_PASSWORD", "ZDM_PROXY_LISTEN_PORT"):
         assert key in second
 

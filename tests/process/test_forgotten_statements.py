@@ -32,9 +32,7 @@ def test_a_forgotten_counter_update_is_executed_exactly_once_on_each_cluster(
         assert len(again) == (2 if cluster.name in forgetful else 1)
 
 
-def test_many_requests_that_wait_for_one_statement_share_its_mending(
-    shared: Proxy, sandbox: Sandbox, ks: str
-) -> None:
+def test_many_requests_that_wait_for_one_statement_share_its_mending(shared: Proxy, sandbox: Sandbox, ks: str) -> None:
     """A restarted node must not be prepared at once for every request in flight."""
     client = shared.client()
     update = client.prepare(f"UPDATE {ks}.c SET n = n + 1 WHERE k = ?")

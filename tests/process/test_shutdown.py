@@ -126,5 +126,3 @@ def test_a_shutdown_under_load_loses_no_answer(sandbox: Sandbox, proxy: StartPro
     assert running.program.wait() == 0
     for cluster in sandbox.clusters:
         assert acknowledged <= {key for (key,) in cluster.query(f"SELECT k FROM {ks}.t")}
-
-

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
+from cassandra import WriteTimeout
+
 from tests import frames
+from tests.process import drivers
 from tests.process.answers import OVERLOADED, WRITE_TIMEOUT
 from tests.process.awaiting import PATIENCE, until
 from tests.process.conftest import LayLink, NewKeyspace, StartProxy, StartSandbox
@@ -67,6 +71,34 @@ def test_writes_flow_on_while_target_closes_connections(shared: Proxy, sandbox: 
         assert client.query("SELECT key FROM system.local").rows == [("local",)]
 
 
+def test_a_driver_keeps_its_connections_while_the_wire_to_target_is_cut(
+    sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
+) -> None:
+    """An application sees some write timeouts, and never a host that is down."""
+    wire = link(sandbox.target)
+    running = proxy(sandbox.origin, wire)
+    running.tolerates("(control connection|Failed to open)")
+    acknowledged: set[int] = set()
+    with drivers.session(running) as session:
+        names = re.findall(r"Handshake successful with client (\S+)", running.log())
+        write = session.prepare(f"INSERT INTO {ks}.t (k, v) VALUES (?, 'v')")
+        for cut in range(5):
+            waiting = [(key, session.execute_async(write, (key,))) for key in range(cut * 50, cut * 50 + 50)]
+            wire.cut()
+            for key, result in waiting:
+                try:
+                    result.result()
+                except WriteTimeout as late:
+                    assert "connection to TARGET was lost" in str(late)
+                else:
+                    acknowledged.add(key)
+            session.execute(write, (1000 + cut,))
+        assert re.findall(r"Handshake successful with client (\S+)", running.log()) == names
+        assert running.metric("client_connections_total") == len(names)
+    for found in keys(sandbox, ks):
+        assert acknowledged | {1000, 1001, 1002, 1003, 1004} <= found
+
+
 def test_a_target_that_is_away_briefly_is_waited_for(
     sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
 ) -> None:
@@ -126,9 +158,7 @@ def test_a_client_that_comes_while_target_is_away_is_let_go_after_the_connection
     assert running.metric('proxy_failed_connections_total{cluster="target"}') == 1
 
 
-def test_with_close_the_loss_of_target_ends_the_client_connection(
-    sandbox: Sandbox, proxy: StartProxy, ks: str
-) -> None:
+def test_with_close_the_loss_of_target_ends_the_client_connection(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
     """The reference's way, for comparison."""
     running = proxy(*sandbox.clusters, on_target_connection_lost="CLOSE")
     client = running.client()
@@ -145,4 +175,3 @@ def test_the_loss_of_origin_ends_the_client_connection(shared: Proxy, sandbox: S
     assert client.until_closed() == []
     assert other.query(insert(ks, 2)).is_void
     assert shared.client().query(insert(ks, 3)).is_void
-

@@ -72,9 +72,7 @@ def test_late_answers_never_reach_another_request(sandbox: Sandbox, proxy: Start
     assert client.is_silent(0.1)
 
 
-def test_a_target_that_stalls_heals_by_itself(
-    sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
-) -> None:
+def test_a_target_that_stalls_heals_by_itself(sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str) -> None:
     """The connection may be dead for all the proxy knows: it is opened anew once too much is owed on it."""
     wire = link(sandbox.target)
     running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=300)
@@ -95,9 +93,7 @@ def test_a_target_that_stalls_heals_by_itself(
     assert sandbox.target.query(select(ks, 3)) == [("v3",)]
 
 
-def test_answers_that_a_link_loses_are_no_answers(
-    sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
-) -> None:
+def test_answers_that_a_link_loses_are_no_answers(sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str) -> None:
     """A firewall that forgets a connection drops its packets without a word."""
     wire = link(sandbox.target)
     running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=200, proxy_timeout_response="ERROR")
@@ -122,3 +118,18 @@ def test_a_slow_link_delays_answers_and_mixes_up_nothing(
     assert time.monotonic() - begun >= 0.3
     assert sandbox.target.query(f"SELECT COUNT(*) FROM {ks}.t") == [(200,)]
     wire.delay = 0.0
+
+
+def test_a_handshake_that_target_does_not_answer_is_given_up(
+    sandbox: Sandbox, proxy: StartProxy, link: LayLink
+) -> None:
+    """A client must not hang for ever on a cluster that accepts and says nothing."""
+    wire = link(sandbox.target)
+    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=300)
+    wire.stall()
+    client = running.connect()
+    running.announces(rf"Handshake of client {client.name} timed out: no answer from TARGET; closing it\.")
+    client.send(frames.startup(1))
+    assert client.until_closed() == []
+    wire.resume()
+    assert running.client().query("SELECT key FROM system.local").rows == [("local",)]

@@ -34,7 +34,11 @@ PERSON = udt("ks", "person", {"name": VARCHAR, "age": INT})
 VALUES: list[tuple[CqlType, object, str]] = [
     (list_of(INT), [1, None], "00000002 00000004 00000001 ffffffff"),
     (list_of(INT), [], "00000000"),
-    (set_of(VARCHAR), {"b", "a"}, "00000002 00000001 61 00000001 62"),
+    (
+        set_of(VARCHAR),
+        {"c", "d", "bb", "b", "a"},
+        "00000005 00000001 61 00000001 62 00000002 6262 00000001 63 00000001 64",
+    ),
     (map_of(VARCHAR, INT), {"a": 1}, "00000001 00000001 61 00000004 00000001"),
     (tuple_of(INT, VARCHAR), (1, "a"), "00000004 00000001 00000001 61"),
     (PERSON, {"name": "Bo", "age": None}, "00000002 426f ffffffff"),

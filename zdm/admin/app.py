@@ -7,7 +7,7 @@ dashboards depend on them. The app knows the proxy only as a `Proxied`; listenin
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from klein import Klein
 from prometheus_client.process_collector import ProcessCollector
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
+from zdm.admin.health import ControlHealth, Health
 from zdm.metrics import Family, Sample, render_families
 
 _log = Logger()
@@ -28,29 +29,6 @@ NOT_FOUND: Final = "404 page not found\n"
 NOT_INITIALIZED: Final = "Proxy metrics haven't been initialized yet.\n"
 METRICS_DISABLED: Final = "Metrics are disabled on this proxy instance.\n"
 INTERNAL_ERROR: Final = "500 internal server error\n"
-
-
-class ControlHealth(NamedTuple):
-    """One cluster as its control connection sees it.
-
-    `address` is the last control endpoint, `host:port` or a host id, kept while disconnected; None if there never was
-    one. `failures` are heartbeats failed in a row; the cluster is DOWN from `threshold` on.
-    """
-
-    address: str | None
-    failures: int
-    threshold: int
-
-    @property
-    def status(self) -> str:
-        return "UP" if self.failures < self.threshold else "DOWN"
-
-
-class Health(NamedTuple):
-    """Both clusters of a proxy that is running."""
-
-    origin: ControlHealth
-    target: ControlHealth
 
 
 class Proxied(Protocol):

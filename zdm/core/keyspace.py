@@ -17,7 +17,7 @@ from zdm.core.dispatch import Dispatch
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Reaction
 from zdm.core.side_handshake import use_keyspace
-from zdm.core.state import SessionState
+from zdm.core.state import Phase, SessionState
 from zdm.protocol.envelope import body_start
 from zdm.protocol.frames import HEADER_LENGTH
 from zdm.protocol.opcodes import RESULT
@@ -63,10 +63,12 @@ class Keyspace:
 
     def _set_back(self, side: Side) -> None:
         state = self._state
+        connector = state.connector(side)
+        if state.phase is Phase.CLOSED or connector.state is not SideState.READY:
+            return  # attaching it replays the keyspace
         if state.keyspace is None or any(other.plan.reaction is Reaction.KEYSPACE for other in state.pending.values()):
             self._drop(side, "USE succeeded there only")
             return
-        connector = state.connector(side)
         connector.state = SideState.HANDSHAKING  # requests are held until the keyspace is right again
         deadline = state.now + state.snapshot.settings.request_timeout
         internal = Internal(lambda frame: self._is_back(side, frame), deadline)

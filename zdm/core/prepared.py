@@ -100,10 +100,10 @@ class PreparedCache:
         """Remember a statement; one that was not used for the longest time may go for it."""
         entries = self.entries
         entries.pop(entry.origin_id, None)
-        entries[entry.origin_id] = entry
-        while len(entries) > self.limit:
+        while len(entries) >= self.limit:
             oldest = next(iter(entries.values()))
             del entries[oldest.origin_id]
             if oldest.used:
                 oldest.used = False
                 entries[oldest.origin_id] = oldest
+        entries[entry.origin_id] = entry

@@ -91,6 +91,8 @@ class Session:
     def next_deadline(self) -> float | None:
         """When `expire` is to be called next, in seconds of the session's clock; nothing while nothing is awaited."""
         state = self._state
+        if state.phase is Phase.CLOSED:
+            return None
         deadlines = [self._settling.next_deadline(), self._early.handshake.deadline, self._attachment.deadline]
         for connector in (state.origin, state.target):
             deadlines.extend(value.deadline for value in connector.special.values() if isinstance(value, Internal))
@@ -101,6 +103,8 @@ class Session:
     def awaits_time(self) -> bool:
         """There is something that may expire: cheap to ask after each feed."""
         state = self._state
+        if state.phase is Phase.CLOSED:
+            return False
         return bool(state.pending or state.phase is Phase.HANDSHAKE or state.origin.special or state.target.special)
 
     def expires_sooner(self) -> bool:

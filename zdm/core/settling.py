@@ -113,7 +113,9 @@ class Settling:
     def lost(self, side: Side) -> None:
         """The connection to a cluster ended: no answer will come from it any more."""
         for request in list(self._state.pending.values()):
-            if not request.awaits & side:
+            # A USE that this side had answered well is undone there: attaching replays the keyspace it had before.
+            is_undone = request.awaits and request.plan.reaction is Reaction.KEYSPACE
+            if not request.awaits & side and not is_undone:
                 continue
             mending = self.mending.is_mending(request, side)
             self.mending.forget(request, side)

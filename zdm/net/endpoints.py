@@ -167,6 +167,7 @@ def _deferred(coroutine: Coroutine[Any, Any, _T]) -> defer.Deferred[_T]:
 
     result: defer.Deferred[_T] = defer.Deferred(cancel)
     task = asyncio.get_event_loop().create_task(_settle(coroutine, result))
+    task.add_done_callback(lambda _: coroutine.close())  # a task cancelled before its first step never ran it
     return result
 
 
