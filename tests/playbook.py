@@ -14,23 +14,31 @@ What the session did and nobody looked at is a failure at the end of the `with`.
 from __future__ import annotations
 
 import difflib
-import struct
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn
 
 from tests import frames
+from tests.stage import (
+    CLIENT,
+    ORIGIN,
+    ORIGIN_USER,
+    TARGET,
+    TARGET_USER,
+    cut,
+    described,
+    dumped,
+    stage,
+    stream_of,
+    under,
+)
 from zdm.core.clusters import Side
 from zdm.core.commands import Close, Command, Connect, Note
 from zdm.core.credentials import Credentials
-from zdm.core.intercept import SystemTables
-from zdm.core.prepared import PreparedCache
 from zdm.core.session import Session
-from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot
-from zdm.metrics import Meter
-from zdm.protocol.opcodes import opcode_name
+from zdm.core.snapshot import Shared
 
 _MOST_WAKE_UPS = 1000
 

@@ -90,10 +90,6 @@ class ProxyService:
 
     def start(self) -> None:
         """Called when the reactor runs."""
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, self.stop)
-        self._log.info("SIGINT/SIGTERM listener started.")
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._start_failed)
 
@@ -190,8 +186,16 @@ def run(config: Config, log: Log) -> int:
     from twisted.internet import reactor
 
     service = ProxyService(config, log, reactor)
+
+    def begin() -> None:
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, service.stop)
+        log.info("SIGINT/SIGTERM listener started.")
+        service.start()
+
     # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
-    reactor.callLater(0, service.start)
+    reactor.callLater(0, begin)
     reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
     return service.exit_code
 

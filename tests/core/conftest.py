@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.playbook import ORDERS, ORIGIN, TARGET, Play, stage
+from tests.playbook import Play
+from tests.stage import ORDERS, ORIGIN, TARGET, stage
 from zdm.core.clusters import Side
 
 

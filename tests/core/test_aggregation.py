@@ -8,8 +8,10 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import ORIGIN, TARGET, Play
+from tests.playbook import Play
+from tests.stage import ORIGIN, TARGET
 from zdm.core.clusters import Side
+from zdm.core.commands import RefreshSchema
 
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 GOOD = {
@@ -124,3 +126,28 @@ def test_failures_are_counted_by_where_they_happened(perform: Perform) -> None:
     assert (meter.failed_reads_origin, meter.failed_reads_target) == (1, 0)
     assert sum(meter.writes.duration.counts) == 3
     assert sum(meter.reads_origin.duration.counts) == 1
+
+
+def test_the_primarys_answer_is_chosen_for_requests_out_of_the_ordinary_too(
+    perform: Perform, primary: Side, order: Sequence[Side]
+) -> None:
+    """USE and schema changes are looked at, and an exchanged id leaves the short cut: the rule is the same."""
+    play = perform(primary=primary)
+    for text, answer in [("USE ks", frames.set_keyspace()), ("DROP TABLE ks.t", frames.schema_change(0, "DROPPED"))]:
+        named = {side: frames.answer(0x08, 0, answer[9:], warnings=[f"of {side.name}"]) for side in order}
+        play.client_sends(frames.query(5, text))
+        request = play.expect_forwarded(to={ORIGIN, TARGET})
+        for side in order:
+            play.answer(request, side, named[side])
+        play.expect_client(named[primary], stream=5)
+    play.expect_command(RefreshSchema())
+    play.client_sends(frames.query(5, INSERT))
+    old = play.expect_forwarded(to={ORIGIN, TARGET})
+    play.time_passes(11)
+    play.client_sends(frames.query(5, INSERT))
+    new = play.expect_forwarded(to={ORIGIN, TARGET})
+    for side in order:
+        play.answer(new, side, GOOD[side])
+    play.expect_client(GOOD[primary], stream=5)
+    play.answer_all(old, frames.void())
+    play.expect_idle()

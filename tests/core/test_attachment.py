@@ -8,7 +8,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import (
+from tests.playbook import Forwarded, Play
+from tests.stage import (
     AUTHENTICATION_ERROR,
     CLIENT,
     ORIGIN,
@@ -19,8 +20,6 @@ from tests.playbook import (
     TARGET,
     TARGET_USER,
     WRITE_TIMEOUT,
-    Forwarded,
-    Play,
 )
 from zdm.core.clusters import Side
 from zdm.core.commands import Connect

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests import frames
-from tests.playbook import (
+from tests.playbook import Play
+from tests.stage import (
     AUTHENTICATION_ERROR,
     CLIENT,
     ORIGIN,
@@ -16,7 +17,6 @@ from tests.playbook import (
     PROTOCOL_ERROR,
     TARGET,
     TARGET_USER,
-    Play,
     stage,
     under,
 )

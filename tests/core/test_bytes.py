@@ -10,7 +10,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import CLIENT, ORIGIN, PROTOCOL_ERROR, TARGET, Forwarded, Play
+from tests.playbook import Forwarded, Play
+from tests.stage import CLIENT, ORIGIN, PROTOCOL_ERROR, TARGET
 from zdm.core.clusters import Side
 from zdm.protocol.frames import FrameBuffer
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests import frames
-from tests.playbook import CLIENT, ORIGIN, PROTOCOL_ERROR, SUPPORTED, TARGET, Play, stage, under
+from tests.playbook import Play
+from tests.stage import CLIENT, ORIGIN, PROTOCOL_ERROR, SUPPORTED, TARGET, stage, under
 from zdm.core.clusters import Side
 from zdm.core.commands import Connect
 from zdm.core.early import MAX_EARLY_BYTES

@@ -8,7 +8,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import CLIENT, ORIGIN, SERVER_ERROR, TARGET, WRITE_TIMEOUT, Forwarded, Play
+from tests.playbook import Forwarded, Play
+from tests.stage import CLIENT, ORIGIN, SERVER_ERROR, TARGET, WRITE_TIMEOUT
 from zdm.core.clusters import Side, other
 from zdm.core.commands import Connect
 

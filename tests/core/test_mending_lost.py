@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import ORIGIN, TARGET, UNPREPARED, WRITE_FAILURE, WRITE_TIMEOUT, Forwarded, Play
+from tests.playbook import Forwarded, Play
+from tests.stage import ORIGIN, TARGET, UNPREPARED, WRITE_FAILURE, WRITE_TIMEOUT
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import ORIGIN, SERVER_ERROR, TARGET, UNPREPARED, Play, stage
+from tests.playbook import Play
+from tests.stage import ORIGIN, SERVER_ERROR, TARGET, UNPREPARED, stage
 from zdm.core.clusters import Side
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedCache, PreparedStatement

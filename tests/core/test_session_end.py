@@ -6,7 +6,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import CLIENT, ORIGIN, OVERLOADED, TARGET, WRITE_TIMEOUT, Play
+from tests.playbook import Play
+from tests.stage import CLIENT, ORIGIN, OVERLOADED, TARGET, WRITE_TIMEOUT
 from zdm.core.clusters import Side, other
 from zdm.core.commands import Connect, RefreshSchema
 from zdm.core.state import SHUTTING_DOWN, Phase

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests import frames
 from tests.core.test_intercept import FLEET, proxies, system_tables
-from tests.playbook import CLIENT, ORIGIN, TARGET, Play, stage, stream_of, under
+from tests.playbook import Play
+from tests.stage import CLIENT, ORIGIN, TARGET, stage, stream_of, under
 from zdm.core.clusters import Side
 from zdm.core.commands import Close, Connect, PrepareElsewhere
 from zdm.core.snapshot import Settings

@@ -8,7 +8,8 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.playbook import ORIGIN, OVERLOADED, READ_TIMEOUT, SERVER_ERROR, TARGET, WRITE_TIMEOUT, Play
+from tests.playbook import Play
+from tests.stage import ORIGIN, OVERLOADED, READ_TIMEOUT, SERVER_ERROR, TARGET, WRITE_TIMEOUT
 from zdm.core.clusters import Side
 from zdm.core.commands import RefreshSchema
 

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
-from tests.net.nodes import LOCAL, PEERS, USER, Connection, Dialled, Lines, Network, Node
+from tests.net.nodes import LOCAL, PEERS, USER, Connection, Dialled, Lines, Network
 from tests.system_rows import (
     LOCAL_TYPES,
     Values,

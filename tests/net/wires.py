@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from tests import frames
 from tests.net.nodes import Lines
-from tests.playbook import SUPPORTED, cut, stream_of, under
+from tests.stage import SUPPORTED, cut, stream_of, under
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot
@@ -62,6 +62,9 @@ class Wire(StringTransport):
         writes, self.writes = self.writes, []
         return cut(b"".join(writes))
 
+    def has_ended(self, reason: str) -> bool:
+        return self.ended == reason
+
     @property
     def is_read(self) -> bool:
         return self.producerState == "producing"
@@ -99,7 +102,7 @@ class Wire(StringTransport):
 
 @implementer(IStreamClientEndpoint)
 class Dialled:
-    """One attempt to connect, which the test decides on. `obeys` False: it cannot be cancelled any more."""
+    """One attempt to connect, which the test decides on."""
 
     def __init__(self, clock: Clock, host: str, port: int, timeout: float) -> None:
         self.clock = clock
@@ -108,6 +111,7 @@ class Dialled:
         self.is_cancelled = False
         self.attached: Deferred[Any] = Deferred(self._cancelled)
         self.factory: IProtocolFactory
+        self.wire: Wire
 
     def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
         self.factory = factory
@@ -117,11 +121,21 @@ class Dialled:
         self.is_cancelled = True
         attached.errback(CancelledError())
 
-    def accept(self, is_stuck: bool = False) -> Wire:
-        wire = Wire(self.clock, self.factory.buildProtocol(IPv4Address("TCP", "127.0.90.1", 9042)), is_stuck).connect()
+    def open(self, is_stuck: bool = False) -> Wire:
+        """The socket is open; who dialled does not know yet."""
+        address = IPv4Address("TCP", self.endpoint.address, self.endpoint.port)
+        self.wire = Wire(self.clock, self.factory.buildProtocol(address), is_stuck)
+        return self.wire.connect()
+
+    def succeed(self) -> Wire:
+        """Who dialled learns of it, or of nothing where the attempt was cancelled meanwhile."""
         if not self.attached.called:
-            self.attached.callback(wire.protocol)
-        return wire
+            self.attached.callback(self.wire.protocol)
+        return self.wire
+
+    def accept(self, is_stuck: bool = False) -> Wire:
+        self.open(is_stuck)
+        return self.succeed()
 
     def refuse(self, reason: Exception | None = None) -> None:
         self.attached.errback(reason or ConnectionRefusedError())

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -77,8 +78,8 @@ class Link:
         self._flows.set()
         self.refuse()
 
-    def _start(self, run: object, *arguments: object) -> threading.Thread:
-        thread = threading.Thread(target=run, args=arguments, daemon=True)  # type: ignore[arg-type]  # any callable
+    def _start(self, run: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
         thread.start()
         return thread
 
