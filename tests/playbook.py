@@ -258,6 +258,8 @@ class Play:
     def expect_idle(self) -> None:
         """The session awaits nothing: no request, no late answer, no timer to be set."""
         state = self.session.state
+        if state.origin.owed or state.target.owed:
+            self._fail("late answers are counted that are not owed any more")
         if state.pending or state.origin.special or state.target.special or state.held_bytes:
             self._fail("the session still awaits something")
         if not self.closed and self.session.awaits_time():

@@ -34,7 +34,9 @@ def test_words_become_clusters(word: str) -> None:
 def test_milliseconds_become_seconds() -> None:
     """The inner rings count in seconds only."""
     settings = session_settings(
-        config(proxy_request_timeout_ms=1500, schema_request_timeout_ms=2500, heartbeat_interval_ms=100, attach_hold_ms=50)
+        config(
+            proxy_request_timeout_ms=1500, schema_request_timeout_ms=2500, heartbeat_interval_ms=100, attach_hold_ms=50
+        )
     )
     assert (settings.request_timeout, settings.schema_timeout) == (1.5, 2.5)
     assert (settings.heartbeat_interval, settings.attach_hold) == (0.1, 0.05)
@@ -99,5 +101,5 @@ def test_a_name_that_is_nobodys_is_no_reason_to_fail(nonsense: str) -> None:
 def test_latency_buckets_are_those_of_the_configuration() -> None:
     """In seconds, for each cluster its own."""
     meter = new_meter(config(metrics_origin_latency_buckets_ms="1, 10", metrics_target_latency_buckets_ms="5"))
-    assert meter.reads_origin.duration.bounds == (0.001, 0.01)
-    assert meter.reads_target.duration.bounds == (0.005,)
+    assert meter.reads_origin.duration.bounds == [0.001, 0.01]
+    assert meter.reads_target.duration.bounds == [0.005]

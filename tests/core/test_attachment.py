@@ -182,7 +182,10 @@ def test_a_connection_that_cannot_be_opened_is_tried_again_with_growing_pauses(p
     play.answer_all(play.expect_forwarded(to={ORIGIN, TARGET}), frames.void())
     play.expect_client(frames.void(1))
     play.lose(TARGET)
-    held(play, 2)  # at once: that it was attached has ended the pauses
+    held(play, 2)
+    play.lose(TARGET, "refused")
+    play.time_passes(0.11)  # that it was attached has ended the growing
+    play.expect_command(Connect(TARGET))
 
 
 def test_a_target_that_does_not_answer_while_attaching_is_given_up_and_tried_again(perform: Perform) -> None:

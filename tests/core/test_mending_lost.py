@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import frames
 from tests.core.conftest import Perform
 from tests.playbook import Forwarded, Play
@@ -87,9 +89,10 @@ def test_a_statement_pushed_out_of_the_cache_while_mended(perform: Perform) -> N
     assert isinstance(cache, PreparedCache) and not cache.entries
 
 
-def test_an_unprepared_to_what_holds_no_prepared_statement_is_an_error_as_any_other(play: Play) -> None:
+@pytest.mark.parametrize("frame", [frames.query(5, "SELECT k FROM ks.t"), frames.options(5)])
+def test_an_unprepared_to_what_holds_no_prepared_statement_is_an_error_as_any_other(play: Play, frame: bytes) -> None:
     """Nothing could be mended; nor must its id be looked for in the request."""
-    play.client_sends(frames.query(5, "SELECT k FROM ks.t"))
+    play.client_sends(frame)
     play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.unprepared(0, b"id"))
     play.expect_client(frames.unprepared(5, b"id"))
     play.expect_idle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests import frames
@@ -11,6 +13,7 @@ from tests.playbook import Play
 from tests.stage import INVALID, ORIGIN, TARGET, UNPREPARED, stage
 from zdm.core.clusters import Side
 from zdm.core.commands import RefreshSchema
+from zdm.core.snapshot import Settings
 
 BOTH = {ORIGIN, TARGET}
 WRITES = [
@@ -169,11 +172,12 @@ def test_options_after_ready_are_answered_without_target(play: Play) -> None:
     play.expect_client(frames.supported(1, offered))
 
 
-def test_an_error_to_options_reaches_the_client_as_it_is(play: Play) -> None:
+@pytest.mark.parametrize("answer", [frames.error(0, 0x1001, "busy"), frames.ready()], ids=["error", "ready"])
+def test_another_answer_to_options_reaches_the_client_as_it_is(play: Play, answer: bytes) -> None:
     """FIX-08: no SUPPORTED may be made of an ERROR."""
     play.client_sends(frames.options(1))
-    play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.error(0, 0x1001, "busy"))
-    play.expect_client(frames.error(1, 0x1001, "busy"))
+    play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, answer)
+    play.expect_client(answer, stream=1)
 
 
 def test_auth_response_after_ready_goes_to_the_auth_primary_and_startup_to_both(play: Play) -> None:
@@ -237,3 +241,28 @@ def _rack(stream: int) -> bytes:
     cell = frames.long_bytes(b"rack0")
     rows = frames.integer(2) + frames.integer(0) + frames.integer(1) + spec + frames.integer(1) + cell
     return frames.answer(0x08, stream, rows)
+
+
+def test_an_absurdly_long_unknown_column_is_named_as_far_as_an_error_can_hold(shown: Play) -> None:
+    """An ERROR's message is no longer than 65,535 bytes, a statement may be."""
+    shown.client_sends(frames.query(1, f"SELECT {'c' * 70_000} FROM system.local"))
+    shown.expect_error(INVALID, 1, "Undefined column name ccc")
+    shown.end()
+
+
+def test_a_new_generation_is_what_the_next_answer_is_made_of(play: Play) -> None:
+    """What the control connections find changes while sessions live."""
+    offered = {"CQL_VERSION": ["3.4.7"]}
+    play.session.apply(replace(play.shared.snapshot, generation=2, supported=offered))
+    play.client_sends(frames.options(1))
+    play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.supported())
+    play.expect_client(frames.supported(1, offered))
+
+
+def test_sessions_to_come_are_planned_by_new_settings(play: Play) -> None:
+    """A worker is given a new generation before the clients that come after it."""
+    play.shared.replace(replace(play.shared.snapshot, settings=Settings(primary=TARGET)))
+    with Play(play.shared) as later:
+        later.become_ready().client_sends(frames.query(1, "SELECT k FROM ks.t"))
+        later.answer(later.expect_forwarded(to={TARGET}), TARGET, frames.rows())
+        later.expect_client(frames.rows(1))

@@ -189,6 +189,20 @@ def test_late_answers_owed_count_against_the_limit(perform: Perform) -> None:
     done(play, request, 1)
 
 
+def test_they_count_where_ids_are_not_limited_too(perform: Perform) -> None:
+    """There, only the number of requests in flight is."""
+    play = perform(max_streams=2)
+    late = [write(play, stream) for stream in (0, 1)]
+    play.time_passes(10.1)
+    play.client_sends(frames.query(5, INSERT))
+    play.expect_error(OVERLOADED, 5)
+    play.expect_note("error", "no stream id")
+    for request in late:
+        play.answer_all(request, frames.void())
+    done(play, write(play, 5), 5)
+    play.expect_idle()
+
+
 @pytest.mark.parametrize("side", [ORIGIN, TARGET], ids=lambda side: str(side.name.lower()))
 def test_a_side_that_owes_too_much_is_given_up(play: Play, side: Side) -> None:
     """A stalled cluster heals without a restart: target is attached anew, origin's end is the session's."""

@@ -309,9 +309,7 @@ class TestVersions:
         assert len(dialled.peers) == 2
 
     @pytest.mark.parametrize("reason", [ConnectionDone(), ConnectionLost()])
-    def test_a_close_instead_of_an_answer_is_a_refusal(
-        self, dialled: Dialled, clock: Clock, reason: Exception
-    ) -> None:
+    def test_a_close_instead_of_an_answer_is_a_refusal(self, dialled: Dialled, clock: Clock, reason: Exception) -> None:
         """Some servers just hang up on a version they do not know (FIX-24)."""
         connecting(dialled, clock, versions=(4, 3))
         dialled.peer.close(reason)

@@ -125,8 +125,8 @@ def test_a_connection_that_is_forgotten_can_be_closed(world: World) -> None:
 
 def test_a_connection_that_comes_while_the_client_is_full_is_not_read(world: World) -> None:
     """Attached anew, it may have answers at once."""
-    world.end(TARGET)
     world.fill(CLIENT)
+    world.end(TARGET)
     world.transports[TARGET] = StringTransport()
     world.flow.watch(TARGET, world.transports[TARGET], PATIENCE)
     assert world.read() == set()

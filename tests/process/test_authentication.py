@@ -55,7 +55,9 @@ def test_the_client_logs_in_at_the_only_cluster_that_asks(
 def test_no_cluster_asks_and_nobody_needs_credentials(sandbox: Sandbox, proxy: StartProxy) -> None:
     """Configured credentials that nobody asks for do no harm either."""
     running = proxy(*sandbox.clusters, origin_username="unused", origin_password="unused")
-    assert running.connect().handshake(*TARGET_LOGIN).opcode == READY
+    client = running.connect()
+    assert client.handshake(*TARGET_LOGIN).opcode == READY
+    assert client.query("SELECT key FROM system.local").rows == [("local",)]
 
 
 def test_a_refused_client_is_refused_whatever_it_asks(guarded: Sandbox, proxy: StartProxy) -> None:

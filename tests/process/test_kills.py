@@ -10,6 +10,7 @@ import threading
 
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionException
 
 from tests import frames
 from tests.process import drivers
@@ -39,7 +40,7 @@ def test_a_client_that_is_killed_in_the_middle_of_its_traffic_disturbs_nobody(
 ) -> None:
     """Its requests are cancelled and its cluster connections closed, with half a frame in every pipe."""
     witness = shared.client()
-    before = [cluster.connections() for cluster in sandbox.clusters]
+    before = {cluster.name: cluster.connections() for cluster in sandbox.clusters}
     killed = [
         subprocess.Popen(
             [sys.executable, "-c", _TRAFFIC, shared.host, str(shared.port), f"{ks}.t"], stdout=subprocess.PIPE
@@ -59,7 +60,10 @@ def test_a_client_that_is_killed_in_the_middle_of_its_traffic_disturbs_nobody(
         for process in killed:
             process.kill()
             process.communicate()
-    until(lambda: [one.connections() for one in sandbox.clusters] == before, "their cluster connections are closed")
+    until(
+        lambda: all(cluster.connections() <= before[cluster.name] for cluster in sandbox.clusters),
+        "their cluster connections are closed",
+    )
     assert shared.metric('proxy_inflight_requests_total{type="writes"}') == 0
     for cluster in sandbox.clusters:
         assert cluster.query(f"SELECT COUNT(*) FROM {ks}.t") == [(201,)]
@@ -82,7 +86,7 @@ def test_after_a_kill_of_the_proxy_drivers_recover_and_what_was_acknowledged_is_
                     return
                 try:
                     session.execute(insert, (key,))
-                except (DriverException, NoHostAvailable, OSError):
+                except (DriverException, ConnectionException, NoHostAvailable):
                     is_over.wait(0.02)  # the host is gone, and comes back
                 else:
                     acknowledged.append(key)
@@ -105,7 +109,7 @@ def test_after_a_kill_of_the_proxy_drivers_recover_and_what_was_acknowledged_is_
 def test_the_proxy_frees_what_a_killed_client_held(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
     """A hundred clients that go without a word leave neither connections nor requests behind."""
     running = proxy(*sandbox.clusters)
-    before = [cluster.connections() for cluster in sandbox.clusters]
+    before = {cluster.name: cluster.connections() for cluster in sandbox.clusters}
     sandbox.target.fault("drop", text=f"INSERT INTO {ks}.t")
     clients: list[CqlConnection] = [running.client() for _ in range(100)]
     for client in clients:
@@ -115,7 +119,10 @@ def test_the_proxy_frees_what_a_killed_client_held(sandbox: Sandbox, proxy: Star
         client.close()
     until(lambda: running.metric("client_connections_total") == 0, "the clients are gone")
     assert running.metric('proxy_inflight_requests_total{type="writes"}') == 0
-    until(lambda: [one.connections() for one in sandbox.clusters] == before, "their cluster connections are closed")
+    until(
+        lambda: all(cluster.connections() <= before[cluster.name] for cluster in sandbox.clusters),
+        "their cluster connections are closed",
+    )
 
 
 def _insert(ks: str, stream: int) -> bytes:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests import frames
 from tests.process.awaiting import until
-from tests.process.conftest import TARGET_LOGIN, LayLink, StartProxy
+from tests.process.conftest import ORIGIN_LOGIN, TARGET_LOGIN, LayLink, StartProxy, StartSandbox
 from tests.process.running_proxy import Proxy
 from tests.process.sandbox import Sandbox
 
@@ -28,23 +28,23 @@ def test_one_client_too_many_is_closed_without_a_byte(sandbox: Sandbox, proxy: S
     assert running.client().query("SELECT key FROM system.local").rows == [("local",)]
 
 
-def test_300_clients_log_in_at_the_same_time(guarded: Sandbox, proxy: StartProxy) -> None:
+def test_300_clients_log_in_at_the_same_time(own_sandbox: StartSandbox, proxy: StartProxy) -> None:
     """After a restart of the proxy every driver of the fleet comes back at once."""
-    running = proxy(*guarded.clusters)
-    before = {cluster.name: cluster.connections() for cluster in guarded.clusters}
+    sandbox = own_sandbox(ORIGIN_LOGIN, TARGET_LOGIN)
+    running = proxy(*sandbox.clusters)
     connections = [running.connect() for _ in range(300)]
     with ThreadPoolExecutor(16) as pool:
         ready = list(pool.map(lambda connection: connection.ready(*TARGET_LOGIN), connections))
     assert running.metric("client_connections_total") == 300
-    for cluster in guarded.clusters:
-        assert cluster.connections() == before[cluster.name] + 300, "one connection for each client on each cluster"
+    for cluster in sandbox.clusters:
+        assert cluster.connections() == 301, "one for each client, and the control connection"
     for connection in ready:
         connection.send(frames.query(7, "SELECT key FROM system.local"))
     assert all(connection.answer_to(7).rows == [("local",)] for connection in ready)
     for connection in connections:
         connection.close()
     until(lambda: running.metric("client_connections_total") == 0, "all of them are gone")
-    until(lambda: all(one.connections() == before[one.name] for one in guarded.clusters), "nothing is left open")
+    until(lambda: all(cluster.connections() == 1 for cluster in sandbox.clusters), "nothing is left open")
 
 
 def test_20_clients_with_many_requests_each_get_their_own_answers(shared: Proxy, sandbox: Sandbox, ks: str) -> None:

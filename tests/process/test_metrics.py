@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import frames
 from tests.process.awaiting import until
-from tests.process.conftest import StartProxy
+from tests.process.conftest import LayLink, StartProxy
 from tests.process.sandbox import Sandbox
 
 
@@ -42,14 +42,18 @@ def test_the_exposition_counts_what_happened(sandbox: Sandbox, proxy: StartProxy
     assert {"process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds"} <= families
 
 
-def test_requests_in_flight_are_shown_while_they_are(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
+def test_requests_in_flight_are_shown_while_they_are(
+    sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
+) -> None:
     """The gauge goes up when a request is sent and down when it is answered."""
-    running = proxy(*sandbox.clusters)
+    wire = link(sandbox.target)
+    running = proxy(sandbox.origin, wire)
     client = running.client()
-    sandbox.target.fault("delay", text=f"INSERT INTO {ks}.t", delay_ms=700)
     gauge = 'proxy_inflight_requests_total{type="writes"}'
+    wire.stall()
     for stream in range(5):
         client.send(frames.query(stream, f"INSERT INTO {ks}.t (k, v) VALUES ({stream}, 'x')"))
     until(lambda: running.metric(gauge) == 5, "five in flight")
+    wire.resume()
     assert all(client.answer_to(stream).is_void for stream in range(5))
     assert running.metric(gauge) == 0

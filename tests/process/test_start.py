@@ -22,11 +22,11 @@ def nowhere(host: str) -> SimpleNamespace:
 
 
 def test_http_answers_at_once_while_no_cluster_is_there(proxy: StartProxy) -> None:
-    """Probes and operators must hear from a proxy that waits: within 500 ms, six times that on a busy machine."""
+    """Probes and operators must hear from a proxy that waits: within 500 ms, ten times that on a busy machine."""
     begun = time.monotonic()
     starting = proxy(nowhere(ORIGIN), nowhere(TARGET), ready=False)
     until(starting.answers_http, "HTTP answers")
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - begun < 5.0
     for pattern in RETRIES:
         starting.announces(pattern)
         starting.said(pattern)

@@ -25,7 +25,7 @@ def test_a_request_that_a_cluster_does_not_answer_is_never_answered(
     sandbox: Sandbox, proxy: StartProxy, ks: str
 ) -> None:
     """As with the reference, so that the driver's own timeout decides what the application sees."""
-    running = proxy(*sandbox.clusters, proxy_request_timeout_ms=200)
+    running = proxy(*sandbox.clusters, proxy_request_timeout_ms=400)
     client = running.client()
     sandbox.target.fault("drop", text=insert(ks, 1))
     client.send(frames.query(1, insert(ks, 1)))
@@ -41,41 +41,41 @@ def test_with_error_a_timeout_says_what_may_have_happened(
 ) -> None:
     """A write may have been applied, so the error is one after which no driver repeats what cannot be repeated."""
     running = proxy(
-        *sandbox.clusters, proxy_request_timeout_ms=200, proxy_timeout_response="ERROR", primary_cluster=side.upper()
+        *sandbox.clusters, proxy_request_timeout_ms=400, proxy_timeout_response="ERROR", primary_cluster=side.upper()
     )
     client = running.client()
     slow = getattr(sandbox, side)
     slow.fault("drop", text=f"{ks}.")
     code, message = client.query(insert(ks, 1)).error
-    assert (code, f"no answer from {side.upper()} within 0.2 s" in message) == (WRITE_TIMEOUT, True)
+    assert (code, f"no answer from {side.upper()} within 0.4 s" in message) == (WRITE_TIMEOUT, True)
     assert client.query(select(ks, 1)).error[0] == READ_TIMEOUT
 
 
 def test_late_answers_never_reach_another_request(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
     """The ids of requests that timed out are used again at once, while their answers are still under way."""
-    running = proxy(*sandbox.clusters, proxy_request_timeout_ms=150)
+    running = proxy(*sandbox.clusters, proxy_request_timeout_ms=500)
     client = running.client()
     ids = range(50)
     for key in ids:
-        assert client.query(insert(ks, key)).is_void
-        assert client.query(f"INSERT INTO {ks}.t (k, v) VALUES ({key + 100}, 'other{key}')").is_void
-    for key in ids:
-        sandbox.origin.fault("delay", text=select(ks, key) + " ", delay_ms=600)
-    client.send(b"".join(frames.query(key, select(ks, key) + " ") for key in ids))
+        sandbox.origin.query(f"INSERT INTO {ks}.t (k, v) VALUES ({key}, 'late')")
+        sandbox.origin.query(f"INSERT INTO {ks}.t (k, v) VALUES ({key + 100}, 'other{key}')")
+    sandbox.origin.fault("delay", text=f"SELECT v  FROM {ks}.t", delay_ms=1200)
+    client.send(b"".join(frames.query(key, f"SELECT v  FROM {ks}.t WHERE k = {key}") for key in ids))
     until(lambda: running.metric("proxy_timed_out_requests_total") == len(ids), "all have timed out")
-    begun = time.monotonic()
-    while time.monotonic() - begun < 1.0:
+    rounds = 0
+    while running.metric("proxy_late_answers_total") < len(ids):
+        rounds += 1
         client.send(b"".join(frames.query(key, select(ks, key + 100)) for key in ids))
         for key in ids:
             assert client.answer_to(key).rows == [(f"other{key}",)]
-    until(lambda: running.metric("proxy_late_answers_total") == len(ids), "the late answers came and were dropped")
+    assert rounds > 1, "the ids were not used while their answers were late"
     assert client.is_silent(0.1)
 
 
 def test_a_target_that_stalls_heals_by_itself(sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str) -> None:
     """The connection may be dead for all the proxy knows: it is opened anew once too much is owed on it."""
     wire = link(sandbox.target)
-    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=300)
+    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=600)
     running.tolerates("(control connection|Failed to open)")
     client, other = running.client(), running.client()
     assert client.query(insert(ks, 1)).is_void
@@ -96,7 +96,7 @@ def test_a_target_that_stalls_heals_by_itself(sandbox: Sandbox, proxy: StartProx
 def test_answers_that_a_link_loses_are_no_answers(sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str) -> None:
     """A firewall that forgets a connection drops its packets without a word."""
     wire = link(sandbox.target)
-    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=200, proxy_timeout_response="ERROR")
+    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=400, proxy_timeout_response="ERROR")
     client = running.client()
     wire.loses = True
     assert client.query(insert(ks, 1)).error[0] == WRITE_TIMEOUT
@@ -125,7 +125,7 @@ def test_a_handshake_that_target_does_not_answer_is_given_up(
 ) -> None:
     """A client must not hang for ever on a cluster that accepts and says nothing."""
     wire = link(sandbox.target)
-    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=300)
+    running = proxy(sandbox.origin, wire, proxy_request_timeout_ms=600)
     wire.stall()
     client = running.connect()
     running.announces(rf"Handshake of client {client.name} timed out: no answer from TARGET; closing it\.")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from zdm.core.aggregation import choose
-from zdm.core.clusters import BOTH, CLUSTERS, Side
+from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.connector import Internal, SideState, StreamsExhausted
 from zdm.core.dispatch import Dispatch
 from zdm.core.pending import PendingRequest
@@ -41,7 +41,7 @@ class Keyspace:
             reader = Reader(choose(request), body_start(answer, HEADER_LENGTH, answer[1], True))
             if answer[4] == RESULT and reader.int() == SET_KEYSPACE:
                 self._state.keyspace = reader.string()
-        elif request.failed != BOTH:
+        else:
             for side in CLUSTERS:
                 if not request.failed & side:
                     self._set_back(side)
@@ -64,8 +64,8 @@ class Keyspace:
     def _set_back(self, side: Side) -> None:
         state = self._state
         connector = state.connector(side)
-        if state.phase is Phase.CLOSED or connector.state is not SideState.READY:
-            return  # attaching it replays the keyspace
+        if state.phase is Phase.CLOSED:
+            return
         if state.keyspace is None or any(other.plan.reaction is Reaction.KEYSPACE for other in state.pending.values()):
             self._drop(side, "USE succeeded there only")
             return

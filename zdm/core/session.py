@@ -103,8 +103,6 @@ class Session:
     def awaits_time(self) -> bool:
         """There is something that may expire: cheap to ask after each feed."""
         state = self._state
-        if state.phase is Phase.CLOSED:
-            return False
         return bool(state.pending or state.phase is Phase.HANDSHAKE or state.origin.special or state.target.special)
 
     def expires_sooner(self) -> bool:

@@ -1,0 +1,328 @@
+"""The running program without a running reactor: start-up, shutdown, and what HTTP asks meanwhile."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionDone
+
+from tests import frames
+from tests.net.nodes import Network
+from tests.net.ports import Ports
+from tests.net.wires import Wire
+from tests.test_supervisor import ErrorLines
+from zdm.config import Config
+from zdm.service import ProxyService, raise_file_limit
+
+PORT, METRICS = 9999, 9998
+DEADLINE_S = 20
+
+
+@pytest.fixture(autouse=True)
+def file_limit() -> Iterator[None]:
+    """A start raises it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class Reactor:
+    """The clock, with an end."""
+
+    def __init__(self, clock: Any) -> None:
+        self.callLater, self.seconds, self.getDelayedCalls = clock.callLater, clock.seconds, clock.getDelayedCalls
+        self.stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class World:
+    """A service between two clusters of one node each, all in memory."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.network, self.ports, self.log = Network(), Ports(), ErrorLines()
+        self.origin, self.target = self.network.add(1), self.network.add(11)
+        self.reactor = Reactor(self.network.clock)
+        config = Config(
+            origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11",
+            proxy_listen_port=PORT, metrics_port=METRICS, proxy_max_client_connections=10, **keys,
+        )  # fmt: skip
+        log: Any = self.log
+        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at)
+
+    def start(self) -> World:
+        self.service.start()
+        self.pass_time(0)
+        return self
+
+    def pass_time(self, seconds: float) -> None:
+        self.network.clock.advance(seconds)
+
+    def stop(self) -> World:
+        self.service.stop()
+        self.pass_time(0)
+        return self
+
+    def client(self) -> Wire:
+        """A client whose clusters are being dialled."""
+        return Wire(self.network.clock, self.ports.factories[PORT].buildProtocol(None)).connect()
+
+    @property
+    def listens(self) -> bool:
+        return PORT in self.ports.factories
+
+    def told(self, *beginnings: str) -> list[str]:
+        return [text for _, text in self.log.lines if text.startswith(beginnings)]
+
+
+# The start
+
+
+def test_a_start_ends_with_the_lines_that_operators_look_for() -> None:
+    """Section 9.2; the listener opens only when both clusters were reached."""
+    world = World().start()
+    assert world.listens
+    assert world.log.texts("info")[-2:] == [
+        f"Proxy connected and ready to accept queries on localhost:{PORT}",
+        "Proxy started. Waiting for SIGINT/SIGTERM to shutdown.",
+    ]
+
+
+def test_http_answers_before_the_clusters_do() -> None:
+    """Probes tell a proxy that waits from one that is broken."""
+    world = World()
+    world.origin.is_down = True
+    world.start()
+    assert METRICS in world.ports.factories and not world.listens
+    assert world.service.health() is None and world.service.metrics_text() is None
+
+
+def test_a_proxy_that_started_has_health_and_metrics() -> None:
+    """And only then."""
+    world = World().start()
+    health = world.service.health()
+    assert health is not None and (health.origin.status, health.target.status) == ("UP", "UP")
+    texts: list[str | None] = []
+    text: Any = world.service.metrics_text()
+    text.addCallback(texts.append)
+    assert "zdm_client_connections_total 0\n" in str(texts[0])
+
+
+@pytest.mark.parametrize("down", ["origin", "target"])
+def test_a_cluster_that_is_not_there_is_tried_for_ever_with_growing_pauses(down: str) -> None:
+    """A proxy often starts before its clusters do."""
+    world = World()
+    getattr(world, down).is_down = True
+    world.start()
+    world.network.clock.pump([0, 0])
+    for _ in range(120):
+        world.pass_time(0.5)
+    retries = world.told("Couldn't start proxy, retrying in ")
+    pauses = [float(line.split(" in ")[1].split("s:")[0]) for line in retries]
+    assert pauses == sorted(pauses[:6]) + pauses[6:] and 9.0 <= pauses[-1] <= 10.0
+    assert retries[0] == (
+        "Couldn't start proxy, retrying in 0.1s: could not open control connection to "
+        f"{down.upper()}, tried endpoints: [127.0.40.{1 if down == 'origin' else 11}:9042]."
+    )
+    assert world.told("Couldn't start proxy: ")[0].startswith("Couldn't start proxy: could not open control connection")
+    getattr(world, down).is_down = False
+    world.pass_time(10)
+    world.pass_time(0)
+    assert world.listens
+
+
+def test_a_port_that_is_taken_is_tried_again_too() -> None:
+    """The proxy before may still be draining its clients."""
+    world = World()
+    world.ports.taken.add(PORT)
+    world.start()
+    assert len(world.told("Couldn't start proxy: ")) == 1
+    world.ports.taken.clear()
+    world.pass_time(0.2)
+    assert world.listens
+
+
+def test_a_fault_of_ours_ends_the_program_with_an_exit_code() -> None:
+    """It would otherwise sit there and do nothing, with the reason in no log."""
+    world = World()
+
+    def broken(host: str, port: int) -> Any:
+        raise ZeroDivisionError("a fault of ours")
+
+    world.service._supervisor._listening = broken  # type: ignore[misc]  # the one way to such a fault
+    world.start()
+    world.pass_time(0)
+    (line,) = world.log.texts("error")
+    assert line == "Starting the proxy failed in a way that trying again does not mend: a fault of ours"
+    assert (world.reactor.stopped, world.service.exit_code) == (1, 1)
+
+
+# The end
+
+
+def test_a_shutdown_goes_from_the_outside_in() -> None:
+    """Section 9.3: clients, then control connections, then HTTP."""
+    world = World().start()
+    world.stop()
+    world.pass_time(0)
+    assert world.log.texts("info")[-3:] == [
+        "Initiating proxy shutdown...",
+        "Draining 0 client connections, for at most 30 s.",
+        "Proxy shutdown complete.",
+    ]
+    assert world.ports.factories == {} and (world.reactor.stopped, world.service.exit_code) == (1, 0)
+    assert world.origin.open_connections == world.target.open_connections == 0
+    assert world.network.clock.getDelayedCalls() == []
+
+
+def test_a_shutdown_waits_for_the_clients_and_takes_no_new_ones() -> None:
+    """What is in flight is answered; HTTP answers until the last."""
+    world = World(proxy_drain_timeout_ms=3000).start()
+    client = world.client()
+    session: Any = client.protocol
+    world.origin.is_hung = world.target.is_hung = True
+    assert session.session.phase.name == "HANDSHAKE"
+    world.service.stop()
+    assert not world.listens and world.reactor.stopped == 0 and METRICS in world.ports.factories
+    assert "Draining 1 client connections, for at most 3 s." in world.log.texts("info")
+    world.pass_time(0)
+    assert client.ended and world.reactor.stopped == 1
+
+
+def test_a_second_signal_changes_nothing() -> None:
+    """Operators press Ctrl-C twice."""
+    world = World().start()
+    for _ in range(3):
+        world.service.stop()
+    world.pass_time(0)
+    assert world.reactor.stopped == 1 and len(world.told("Initiating proxy shutdown...")) == 1
+
+
+@pytest.mark.parametrize("moment", ["dialling", "asking", "pausing", "target"])
+def test_a_start_can_be_cancelled_at_any_moment(moment: str) -> None:
+    """A signal while the clusters are not there: nothing is left, and nothing is tried any more."""
+    world = World()
+    world.origin.is_down = moment == "pausing"
+    world.origin.is_hung = moment == "asking"
+    world.target.is_hung = moment == "target"
+    world.service.start()
+    if moment != "dialling":
+        world.network.clock.pump([0, 0])
+    world.stop()
+    dialled = len(world.network.dialled)
+    world.network.clock.pump([0, 0])
+    assert world.network.clock.getDelayedCalls() == []
+    world.pass_time(20)
+    assert world.told("Cancellation detected. Aborting proxy startup...", "Proxy shutdown complete.") == [
+        "Cancellation detected. Aborting proxy startup...",
+        "Proxy shutdown complete.",
+    ]
+    assert (world.reactor.stopped, world.service.exit_code) == (1, 0)
+    assert world.log.texts("error") == ([] if moment != "pausing" else world.told("Couldn't start proxy: "))
+    assert world.origin.open_connections == world.target.open_connections == 0
+    assert len(world.network.dialled) == dialled
+
+
+def test_a_shutdown_that_fails_still_ends() -> None:
+    """With the reason in the log, and an exit code that says so."""
+    world = World().start()
+
+    class Broken:
+        def clients(self) -> int:
+            raise ZeroDivisionError("a fault of ours")
+
+    worker: Any = Broken()
+    world.service._worker = worker
+    world.stop()
+    assert world.log.texts("error") == ["The shutdown did not go as planned: a fault of ours"]
+    assert (world.reactor.stopped, world.service.exit_code) == (1, 1)
+
+
+def test_a_client_is_served_between_start_and_stop() -> None:
+    """The parts belong together: its clusters are dialled through the same network."""
+    world = World().start()
+    client = world.client()
+    client.protocol.dataReceived(frames.options(1))
+    assert world.service._worker is not None and world.service._worker.clients() == 1
+    client.end(ConnectionDone())
+    assert world.service._worker.clients() == 0
+
+
+# Files
+
+
+def test_as_many_files_as_the_system_allows_may_be_open() -> None:
+    """A proxy of a thousand clients has three thousand sockets."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 256), hard))
+    log: Any = ErrorLines()
+    raise_file_limit(Config(proxy_max_client_connections=1), log)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard) and log.lines == []
+
+
+def test_too_few_files_for_the_configured_clients_are_told_of() -> None:
+    """Better at the start than at the first refused client of a busy day."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    log: Any = ErrorLines()
+    raise_file_limit(Config(proxy_max_client_connections=hard), log)
+    (line,) = log.texts("warn")
+    assert line.startswith(f"At most {hard} files can be open, and {hard} clients (proxy_max_client_connections)")
+
+
+# The process
+
+PROGRAM = """
+import sys
+from zdm import cli
+code = cli.main()
+assert "klein" in sys.modules
+from twisted.internet import reactor
+print(type(reactor).__name__, type(reactor._asyncioEventloop).__module__, code)
+"""
+ENTRIES = ("zdm.cli", "zdm.service", "zdm.check", "zdm.supervisor", "zdm.workers", "zdm.net.client")
+
+
+@pytest.mark.parametrize("loop, module", [("", "uvloop"), ("asyncio", "asyncio.unix_events")])
+def test_the_service_runs_on_the_reactor_that_it_installs(loop: str, module: str, tmp_path: Path) -> None:
+    """Klein, and much else, would install Twisted's default one by being imported too early."""
+    with socket.socket() as free:
+        free.bind(("127.0.90.1", 0))
+        metrics = free.getsockname()[1]
+    settings = {
+        "ZDM_ORIGIN_CONTACT_POINTS": "127.0.90.2", "ZDM_TARGET_CONTACT_POINTS": "127.0.90.3",
+        "ZDM_ORIGIN_PORT": "1", "ZDM_TARGET_PORT": "1", "ZDM_METRICS_ADDRESS": "127.0.90.1",
+        "ZDM_METRICS_PORT": str(metrics), "ZDM_ORIGIN_USERNAME": "", "ZDM_ORIGIN_PASSWORD": "",
+        "ZDM_TARGET_USERNAME": "", "ZDM_TARGET_PASSWORD": "", "ZDM_LOOP": loop,
+    }  # fmt: skip
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            assert program.stderr is not None and program.stdout is not None
+            for line in program.stderr:
+                if "Couldn't start proxy, retrying in" in line:
+                    break
+            program.send_signal(signal.SIGTERM)
+            out, _ = program.communicate(timeout=DEADLINE_S)
+        finally:
+            program.kill()
+    assert out.split() == ["AsyncioSelectorReactor", module, "0"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_entry_imports_a_reactor(entry: str) -> None:
+    """The first import decides which reactor a process has."""
+    code = f"import sys, {entry}; print(*(name in sys.modules for name in ('klein', 'twisted.internet.reactor')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    assert done.stdout.split() == ["False", "False"]

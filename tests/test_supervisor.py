@@ -1,0 +1,282 @@
+"""The control plane, with clusters and addresses in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
+
+from tests.net.nodes import Lines, Network, Node
+from tests.net.ports import Ports
+from tests.system_rows import peer_row
+from zdm.admin.health import ControlHealth, Health
+from zdm.config import Config
+from zdm.core.clusters import Side
+from zdm.core.credentials import Credentials
+from zdm.core.snapshot import Snapshot
+from zdm.core.topology import Endpoint
+from zdm.net.control import ControlError
+from zdm.settings import proxy_topology
+from zdm.supervisor import ClientFactory, Supervisor, configured_credentials, control_settings
+
+ORIGIN, TARGET = Endpoint("127.0.40.1", 9042), Endpoint("127.0.40.11", 9042)
+
+
+class Worker:
+    """A worker as the supervisor knows it."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.count = 0
+        self.fault: Exception | None = None
+        self.accepted: list[Any] = []
+
+    def apply(self, snapshot: Snapshot) -> Deferred[int]:
+        self.snapshots.append(snapshot)
+        return succeed(snapshot.generation) if self.fault is None else fail(self.fault)
+
+    def client(self, address: Any) -> Any:
+        self.accepted.append(address)
+        return "a protocol"
+
+    def clients(self) -> int:
+        return self.count
+
+
+class FailingAtOnce(Worker):
+    """One whose fault comes before its Deferred."""
+
+    def apply(self, snapshot: Snapshot) -> Deferred[int]:
+        raise ZeroDivisionError("a fault of ours")
+
+
+class ErrorLines(Lines):
+    def error(self, text: str, failure: Failure | None = None) -> None:
+        super().error(text if failure is None else f"{text}: {failure.getErrorMessage()}")
+
+
+class World:
+    """Two clusters of one node each, until a test adds some."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.network = Network()
+        self.origin, self.target = self.network.add(1), self.network.add(11)
+        self.config = Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
+        self.log, self.ports, self.worker = ErrorLines(), Ports(), Worker()
+        self.opened: list[Snapshot | Failure] = []
+        log: Any = self.log
+        self.supervisor = Supervisor(
+            self.config, proxy_topology(self.config), self.network.endpoint, self.network.clock, log, self.ports.at
+        )
+
+    def open(self) -> World:
+        Deferred.fromCoroutine(self.supervisor.open()).addBoth(self.opened.append)
+        self.network.settle()
+        return self
+
+    def listen(self) -> list[Any]:
+        worker: Any = self.worker
+        outcome: list[Any] = []
+        Deferred.fromCoroutine(self.supervisor.listen(worker)).addBoth(outcome.append)
+        return outcome
+
+    def join(self, node: Node, number: int) -> None:
+        """A new node is told of in an event."""
+        node.peers.append(peer_row(number))
+        self.network.add(number)
+        node.connection.event()
+        self.network.clock.pump([1.0] * 5)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        found = self.opened[-1]
+        assert isinstance(found, Snapshot), found
+        return found
+
+
+def test_origin_is_reached_fully_before_target() -> None:
+    """Operators read the lines in this order (section 9.2)."""
+    world = World().open()
+    assert world.network.dialled == ["127.0.40.1", "127.0.40.11"]
+    lines = [line for line in world.log.texts("info") if line.startswith(("Successfully", "Initialized"))]
+    assert [line.split(" control connection")[0] for line in lines] == [
+        "Successfully opened", "Initialized origin", "Successfully opened", "Initialized target",
+    ]  # fmt: skip
+    assert lines[1].endswith("Hosts: [127.0.40.1:9042], Assigned Hosts: [127.0.40.1:9042].")
+
+
+def test_what_sessions_are_to_know_is_in_the_snapshot() -> None:
+    """Nothing of the control connections themselves."""
+    snapshot = World(origin_username="o", origin_password="p").open().snapshot
+    assert snapshot.generation == 1
+    assert (snapshot.origin.endpoints, snapshot.target.endpoints) == ((ORIGIN,), (TARGET,))
+    assert (snapshot.origin.credentials, snapshot.target.credentials) == (Credentials("o", "p"), None)
+    assert (snapshot.origin.version, snapshot.origin.auth_required) == (4, False)
+    assert snapshot.origin.known == {ORIGIN}
+    assert snapshot.supported["CQL_VERSION"] and snapshot.system_tables is not None
+
+
+def test_without_host_assignment_all_clients_get_the_contacted_host() -> None:
+    """And nothing follows from another host's absence (section 7.5)."""
+    world = World(origin_enable_host_assignment=False)
+    world.origin.peers.append(peer_row(2))
+    snapshot = world.open().snapshot
+    assert snapshot.origin.endpoints == (ORIGIN,) and snapshot.origin.known == frozenset()
+    assert snapshot.target.known == {TARGET}
+
+
+@pytest.mark.parametrize("down, tried", [("origin", 1), ("target", 2)])
+def test_a_cluster_that_is_not_there_fails_the_attempt(down: str, tried: int) -> None:
+    """Which may be repeated; what was reached stays open."""
+    world = World()
+    getattr(world, down).is_down = True
+    (failed,) = world.open().opened
+    assert isinstance(failed, Failure) and failed.check(ControlError)
+    assert len(world.network.dialled) == tried
+    getattr(world, down).is_down = False
+    assert world.open().snapshot.generation == 1
+    assert world.network.dialled == ["127.0.40.1"] * (3 - tried) + ["127.0.40.11"] * tried
+    assert len([line for line in world.log.texts("info") if line.startswith("Initialized origin")]) == 1
+
+
+def test_a_change_gives_the_worker_a_new_generation() -> None:
+    """With what the other cluster is known to be."""
+    world = World().open()
+    assert world.listen() == [None]
+    world.join(world.target, 12)
+    (snapshot,) = world.worker.snapshots
+    assert snapshot.generation == 2
+    assert snapshot.target.known == {TARGET, Endpoint("127.0.40.12", 9042)}
+    assert snapshot.origin.known == {ORIGIN}
+
+
+def test_a_change_before_there_is_a_worker_is_in_the_next_snapshot() -> None:
+    """Between the first attempt and the one that succeeds may lie days."""
+    world = World().open()
+    world.join(world.origin, 2)
+    assert len(world.supervisor.snapshot().origin.endpoints) == 2
+
+
+@pytest.mark.parametrize("kind", [Worker, FailingAtOnce])
+def test_a_worker_that_cannot_take_a_generation_is_told_of(kind: Callable[[], Worker]) -> None:
+    """The control connection goes on: it is not its fault."""
+    world = World().open()
+    world.worker = kind()
+    world.worker.fault = ZeroDivisionError("a fault of ours")
+    world.listen()
+    world.join(world.origin, 2)
+    assert world.log.texts("error") == ["A worker could not take a new generation: a fault of ours"]
+    assert world.origin.connection.connected
+
+
+def test_clients_are_accepted_for_the_worker_up_to_the_limit() -> None:
+    """Section 10.3: one too many is closed without a byte, and the operator is told."""
+    world = World(proxy_max_client_connections=2, proxy_listen_port=9999).open()
+    world.listen()
+    factory = world.ports.factories[9999]
+    address = IPv4Address("TCP", "127.0.90.200", 50000)
+    for world.worker.count in (0, 1):
+        assert factory.buildProtocol(address) == "a protocol"
+    world.worker.count = 2
+    assert factory.buildProtocol(address) is None
+    assert world.log.texts("warn")[-1] == (
+        "Refusing client connection from 127.0.90.200:50000 because max clients threshold has been hit (2)."
+    )
+    world.worker.count = 1
+    assert factory.buildProtocol(address) == "a protocol"
+
+
+def test_an_address_that_is_not_known_can_be_refused_too() -> None:
+    """A client may be gone before it is looked at."""
+    world = World()
+    worker: Any = world.worker
+    log: Any = world.log
+    assert ClientFactory(worker, 0, log).buildProtocol(None) is None
+    assert "from ?:? because" in world.log.texts("warn")[-1]
+
+
+def test_an_address_that_is_taken_is_told_to_who_starts() -> None:
+    """Who may try again, and then listens."""
+    world = World(proxy_listen_port=9999).open()
+    world.ports.taken.add(9999)
+    (failed,) = world.listen()
+    assert failed.check(CannotListenError)
+    world.ports.taken.clear()
+    assert world.listen() == [None]
+
+
+def test_a_supervisor_can_stop_listening_at_any_time() -> None:
+    """Before it listened, while it does, and once more."""
+    world = World(proxy_listen_port=9999).open()
+    for listens in (False, True, False):
+        if listens:
+            world.listen()
+        stopped: list[Any] = []
+        Deferred.fromCoroutine(world.supervisor.stop_listening()).addBoth(stopped.append)
+        assert stopped == [None] and world.ports.factories == {}
+
+
+def test_closing_ends_both_control_connections() -> None:
+    """Whatever they are doing."""
+    world = World().open()
+    world.supervisor.close()
+    world.network.settle()
+    assert world.origin.open_connections == world.target.open_connections == 0
+    assert world.network.clock.getDelayedCalls() == []
+
+
+def test_closing_while_target_is_being_reached_leaves_nothing() -> None:
+    """A shutdown in the middle of the start."""
+    world = World()
+    world.target.is_hung = True
+    world.open()
+    world.supervisor.close()
+    world.network.clock.pump([0, 0])
+    assert world.origin.open_connections == world.target.open_connections == 0
+    assert world.network.clock.getDelayedCalls() == []
+
+
+def test_a_schema_change_is_read_from_both_clusters() -> None:
+    """Drivers compare the schema's version of the hosts that they are shown."""
+    world = World().open()
+    before = [len(node.connection.requests) for node in (world.origin, world.target)]
+    world.supervisor.refresh_schema()
+    world.network.settle()
+    assert [len(node.connection.requests) for node in (world.origin, world.target)] == [count + 1 for count in before]
+
+
+def test_health_has_the_state_of_both_control_connections() -> None:
+    """Nobody was reached yet, then both were."""
+    world = World(heartbeat_failure_threshold=3)
+    assert world.supervisor.health() == Health(ControlHealth(None, 0, 3), ControlHealth(None, 0, 3))
+    world.open()
+    assert world.supervisor.health() == Health(ControlHealth(str(ORIGIN), 0, 3), ControlHealth(str(TARGET), 0, 3))
+
+
+def test_a_cluster_without_a_user_has_no_credentials() -> None:
+    """An empty name is how one says that a cluster asks for none."""
+    config = Config(target_username="t", target_password=SecretStr("secret"))
+    assert configured_credentials(config, Side.ORIGIN) is None
+    assert configured_credentials(config, Side.TARGET) == Credentials("t", "secret")
+
+
+def test_a_cluster_is_watched_as_configured() -> None:
+    """Each key in its place, in seconds."""
+    config = Config(
+        origin_contact_points="127.0.40.1, 127.0.40.2", origin_port=9043, origin_connection_timeout_ms=1500,
+        origin_local_datacenter="dc2", heartbeat_interval_ms=2000, heartbeat_retry_interval_min_ms=250,
+        heartbeat_retry_interval_max_ms=3000, heartbeat_retry_backoff_factor=3, heartbeat_failure_threshold=7,
+        proxy_topology_addresses="10.0.0.1,10.0.0.2", proxy_topology_index=1, control_conn_max_protocol_version="3",
+    )  # fmt: skip
+    settings = control_settings(config, Side.ORIGIN, proxy_topology(config))
+    assert (settings.cluster, settings.contact_points, settings.port) == ("ORIGIN", ("127.0.40.1", "127.0.40.2"), 9043)
+    assert (settings.client.connect_timeout, settings.client.versions) == (1.5, (3,))
+    assert (settings.local_datacenter, settings.proxy_index, settings.proxy_count) == ("dc2", 1, 2)
+    assert (settings.heartbeat_interval, settings.retry_min, settings.retry_max) == (2.0, 0.25, 3.0)
+    assert (settings.retry_factor, settings.failure_threshold) == (3, 7)
