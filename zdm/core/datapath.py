@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from zdm.core.clusters import ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.clusters import BOTH, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.connector import SideState
 from zdm.core.pending import PendingRequest
-from zdm.core.plans import Plan
+from zdm.core.plans import Plan, Route
 from zdm.core.routing import Routing
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from zdm.metrics import RequestMeter
 
 _TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
+_FIRST_WORD_END: Final = _TEXT + 7
+_WRITE_WORDS: Final = frozenset((b"INSERT ", b"UPDATE ", b"DELETE ", b"insert ", b"update ", b"delete "))
+"""Statements that begin so are writes, whatever follows (FIX-15): their text need not be looked at."""
+
+_WRITE: Final[int] = Route.WRITE.value
 _ID: Final = HEADER_LENGTH + 2  # where an EXECUTE's prepared id begins, after its length
 
 General = Callable[[bytes], None]
@@ -61,7 +66,8 @@ class DataPath:
         by_route, top, longest = state.shared.plans.by_route, settings.top_stream, settings.max_frame_bytes
         entries = state.shared.prepared.entries
         unpack, size = HEADER.unpack_from, len(data)
-        offset = run_start = run_awaits = id_end = 0
+        offset = run_awaits = id_end = 0
+        origin_start = target_start = 0  # where the run of each cluster began, while its bit is in run_awaits
         room = self._room()
         while size - offset >= HEADER_LENGTH:
             version, flags, stream, opcode, length = unpack(data, offset)
@@ -90,8 +96,8 @@ class DataPath:
                 or (taken_origin and stream in taken_origin)
                 or (taken_target and stream in taken_target)
             ):
-                self._run(data, run_start, offset, run_awaits)
-                run_start = end
+                self._end_runs(data, origin_start, target_start, offset, run_awaits)
+                run_awaits = 0
                 self._general(data[offset:end])
                 offset = end
                 if state.phase is not Phase.READY:
@@ -99,21 +105,24 @@ class DataPath:
                 by_route = state.shared.plans.by_route
                 room = self._room()
                 continue
+            if plan.awaits != run_awaits:
+                ended, begun = run_awaits & ~plan.awaits, plan.awaits & ~run_awaits
+                self._end_runs(data, origin_start, target_start, offset, ended)
+                origin_start = offset if begun & ORIGIN_BIT else origin_start
+                target_start = offset if begun & TARGET_BIT else target_start
+                run_awaits = plan.awaits
+                if run_awaits != BOTH:
+                    self._lone |= run_awaits
             if target_id:
-                self._run(data, run_start, offset, run_awaits)
-                run_start = end
-                if plan.awaits & ORIGIN_BIT:
-                    state.origin.outbox.append(data[offset:end])
+                self._end_runs(data, 0, target_start, offset, TARGET_BIT)
                 state.target.outbox.append(data[offset : offset + _ID] + target_id + data[id_end:end])
-            elif plan.awaits != run_awaits:
-                self._run(data, run_start, offset, run_awaits)
-                run_start, run_awaits = offset, plan.awaits
+                target_start = end
             pending[stream] = PendingRequest(stream, plan, now, data, offset, end)
             if plan.meter is not None:
                 plan.meter.inflight += 1
             room -= 1
             offset = end
-        self._run(data, run_start, offset, run_awaits)
+        self._end_runs(data, origin_start, target_start, offset, run_awaits)
         return offset
 
     def answers(self, side: Side, data: bytes) -> int:
@@ -181,6 +190,8 @@ class DataPath:
 
     def _query_plan(self, data: bytes, offset: int, end: int) -> Plan | None:
         """The plan of a QUERY frame without flags; nothing where the general path must look at it."""
+        if data[offset + _TEXT : offset + _FIRST_WORD_END] in _WRITE_WORDS:
+            return self._state.shared.plans.by_route[_WRITE]
         text_end = offset + _TEXT + int.from_bytes(data[offset + HEADER_LENGTH : offset + _TEXT], "big")
         if text_end > end:
             return None
@@ -191,13 +202,9 @@ class DataPath:
         by_route = self._state.shared.plans.by_route
         return by_route[index] if index < len(by_route) else None
 
-    def _run(self, data: bytes, start: int, end: int, awaits: int) -> None:
-        if start >= end or not awaits:
-            return
-        piece = data if end - start == len(data) else data[start:end]
-        if awaits & ORIGIN_BIT:
-            self._state.origin.outbox.append(piece)
-        if awaits & TARGET_BIT:
-            self._state.target.outbox.append(piece)
-        if awaits != ORIGIN_BIT | TARGET_BIT:
-            self._lone |= awaits
+    def _end_runs(self, data: bytes, origin_start: int, target_start: int, end: int, sides: int) -> None:
+        """What has gathered for the clusters in the set `sides` leaves, as one slice for each."""
+        if sides & ORIGIN_BIT and origin_start < end:
+            self._state.origin.outbox.append(data[origin_start:end])
+        if sides & TARGET_BIT and target_start < end:
+            self._state.target.outbox.append(data[target_start:end])

@@ -91,7 +91,7 @@ class EarlyFrames:
 
     def _version_is_spoken(self, version: int) -> bool:
         state = self._state
-        if version == state.version or state.version:
+        if state.version:
             return True  # a change of version in the middle is told with the frame's stream id
         snapshot = state.snapshot
         if version in snapshot.settings.versions:
