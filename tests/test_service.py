@@ -16,10 +16,9 @@ import pytest
 from twisted.internet.error import ConnectionDone
 
 from tests import frames
-from tests.net.nodes import Network
+from tests.net.nodes import Lines, Network
 from tests.net.ports import Ports
 from tests.net.wires import Wire
-from tests.test_supervisor import ErrorLines
 from zdm.config import Config
 from zdm.service import ProxyService, raise_file_limit
 
@@ -50,7 +49,7 @@ class World:
     """A service between two clusters of one node each, all in memory."""
 
     def __init__(self, **keys: Any) -> None:
-        self.network, self.ports, self.log = Network(), Ports(), ErrorLines()
+        self.network, self.ports, self.log = Network(), Ports(), Lines()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.reactor = Reactor(self.network.clock)
         config = Config(
@@ -155,11 +154,7 @@ def test_a_port_that_is_taken_is_tried_again_too() -> None:
 def test_a_fault_of_ours_ends_the_program_with_an_exit_code() -> None:
     """It would otherwise sit there and do nothing, with the reason in no log."""
     world = World()
-
-    def broken(host: str, port: int) -> Any:
-        raise ZeroDivisionError("a fault of ours")
-
-    world.service._supervisor._listening = broken  # type: ignore[misc]  # the one way to such a fault
+    world.ports.faults[PORT] = ZeroDivisionError("a fault of ours")
     world.start()
     world.pass_time(0)
     (line,) = world.log.texts("error")
@@ -265,7 +260,7 @@ def test_as_many_files_as_the_system_allows_may_be_open() -> None:
     """A proxy of a thousand clients has three thousand sockets."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 256), hard))
-    log: Any = ErrorLines()
+    log: Any = Lines()
     raise_file_limit(Config(proxy_max_client_connections=1), log)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard) and log.lines == []
 
@@ -273,7 +268,7 @@ def test_as_many_files_as_the_system_allows_may_be_open() -> None:
 def test_too_few_files_for_the_configured_clients_are_told_of() -> None:
     """Better at the start than at the first refused client of a busy day."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    log: Any = ErrorLines()
+    log: Any = Lines()
     raise_file_limit(Config(proxy_max_client_connections=hard), log)
     (line,) = log.texts("warn")
     assert line.startswith(f"At most {hard} files can be open, and {hard} clients (proxy_max_client_connections)")

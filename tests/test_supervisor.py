@@ -56,11 +56,6 @@ class FailingAtOnce(Worker):
         raise ZeroDivisionError("a fault of ours")
 
 
-class ErrorLines(Lines):
-    def error(self, text: str, failure: Failure | None = None) -> None:
-        super().error(text if failure is None else f"{text}: {failure.getErrorMessage()}")
-
-
 class World:
     """Two clusters of one node each, until a test adds some."""
 
@@ -68,7 +63,7 @@ class World:
         self.network = Network()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.config = Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
-        self.log, self.ports, self.worker = ErrorLines(), Ports(), Worker()
+        self.log, self.ports, self.worker = Lines(), Ports(), Worker()
         self.opened: list[Snapshot | Failure] = []
         log: Any = self.log
         self.supervisor = Supervisor(

@@ -9,8 +9,8 @@ import pytest
 from tests import frames
 from tests.net.wires import HOSTS, ORIGIN, TARGET, Stage, Wire
 from zdm.core.commands import Note
-from zdm.core.prepared import PreparedStatement
 from zdm.core.plans import Route
+from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts
 from zdm.core.topology import Endpoint
 from zdm.metrics import Meter

@@ -42,8 +42,8 @@ class Lines:
     def warn(self, text: str) -> None:
         self.lines.append(("warn", text))
 
-    def error(self, text: str) -> None:
-        self.lines.append(("error", text))
+    def error(self, text: str, failure: Failure | None = None) -> None:
+        self.lines.append(("error", text if failure is None else f"{text}: {failure.getErrorMessage()}"))
 
     def texts(self, level: str) -> list[str]:
         return [text for found, text in self.lines if found == level]

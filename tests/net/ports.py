@@ -11,10 +11,11 @@ from zope.interface import implementer
 
 
 class Ports:
-    """What is listened at; `taken` are ports that somebody else has."""
+    """What is listened at; `taken` are ports that somebody else has, `faults` what goes wrong at others."""
 
     def __init__(self) -> None:
         self.taken: set[int] = set()
+        self.faults: dict[int, Exception] = {}
         self.factories: dict[int, Any] = {}
 
     def at(self, host: str, port: int) -> Listening:
@@ -33,6 +34,8 @@ class Listening:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         if self._port in self._ports.taken:
             return fail(CannotListenError(self._host, self._port, OSError("address in use")))
+        if self._port in self._ports.faults:
+            return fail(self._ports.faults[self._port])
         self._ports.factories[self._port] = protocolFactory
         return succeed(self)
 

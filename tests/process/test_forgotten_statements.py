@@ -83,6 +83,8 @@ def test_clusters_may_know_a_statement_by_different_ids(shared: Proxy, sandbox: 
     inserts = [(insert, [frames.integer(key), b"many"]) for key in (2, 3)]
     assert client.ask(frames.batch(2, inserts)).is_void
     assert client.ask(frames.execute(3, update, [frames.integer(7)])).is_void
+    for text in (f"INSERT INTO {ks}.t", f"UPDATE {ks}.c"):
+        assert len(sandbox.target.requests(text, "PREPARE")) == 1, "target was asked under an id that it does not know"
     sandbox.target.forget_prepared()
     assert client.ask(frames.execute(3, update, [frames.integer(7)])).is_void
     for cluster in sandbox.clusters:

@@ -103,7 +103,13 @@ class Session:
     def awaits_time(self) -> bool:
         """There is something that may expire: cheap to ask after each feed."""
         state = self._state
-        return bool(state.pending or state.phase is Phase.HANDSHAKE or state.origin.special or state.target.special)
+        return bool(
+            state.pending
+            or state.phase is Phase.HANDSHAKE
+            or state.origin.special
+            or state.target.special
+            or self._attachment.deadline is not None
+        )
 
     def expires_sooner(self) -> bool:
         """Something began that expires before what a timer may have been set for; told once."""

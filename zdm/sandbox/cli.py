@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
 from zdm.sandbox.clusters import Credentials, SandboxCluster
-from zdm.sandbox.control import ControlSite
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -85,6 +84,8 @@ def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
 def run(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status, 1 if a port can't be opened."""
     from twisted.internet import reactor
+
+    from zdm.sandbox.control import ControlSite  # klein brings the reactor with it: not before somebody runs this
 
     runner: Any = reactor
     clusters = build(arguments, runner)
