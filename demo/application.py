@@ -1,7 +1,7 @@
 """A small application, as it would be written without a proxy in mind: cassandra-driver and nothing else.
 
-It keeps users, a log of what they did, page views and a few unique names, and so uses what applications use: prepared and
-simple statements, batches, counters, lightweight transactions, paging.
+It keeps users, a log of what they did, page views and a few unique names, and so uses what applications use: prepared
+and simple statements, batches, counters, lightweight transactions, paging.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +115,26 @@ def test_a_buffer_gives_nothing_until_it_has_what_is_needed() -> None:
     buffer.keep(b"ab", 5)
     buffer.clear()
     assert buffer.push(b"x") == b"x"
+
+
+def test_a_body_of_256_mib_in_small_reads_costs_linear_time() -> None:
+    """The longest frame there is. Joined anew at each read it would take hours, past any limit of a test."""
+    read = bytes(3000)
+    reads = 256 * 1024 * 1024 // len(read)
+    length = reads * len(read)
+    reader = FrameReader()
+    assert reader.feed(struct.pack(">BBhBI", 4, 0, 7, 0x07, length)) == []
+    for _ in range(reads - 1):
+        assert reader.feed(read) == []
+    (frame,) = reader.feed(read)
+    assert (frame.stream, len(frame.body)) == (7, length)
+
+
+def test_nothing_is_reserved_on_the_senders_word() -> None:
+    """A header is nine bytes; whoever announces a quarter of a gigabyte must send it before it costs memory."""
+    tracemalloc.start()
+    try:
+        FrameReader().feed(struct.pack(">BBhBI", 4, 0, 7, 0x07, 256 * 1024 * 1024) + b"some")
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
