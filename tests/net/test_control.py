@@ -468,6 +468,12 @@ class TestReopening:
         backoff.reset()
         assert backoff.next() == 0.25
 
+    @pytest.mark.parametrize("factor", [-1.0, 0.0, 0.5])
+    def test_a_factor_below_one_leaves_the_shortest_pause(self, factor: float) -> None:
+        """A pause that shrinks to nothing is a busy loop against a dead cluster."""
+        backoff = Backoff(ControlSettings("ORIGIN", (), 1, retry_factor=factor), random.Random(3))
+        assert [backoff.next() for _ in range(50)] == [0.25] * 50
+
     def test_a_cluster_that_comes_back_is_found(self, network: Network) -> None:
         node = network.add(1)
         fixture = lasting(Fixture(network))

@@ -62,7 +62,7 @@ class Backoff:
 
     def next(self) -> float:
         """The pause before the next attempt."""
-        due = min(self._due, self._settings.retry_max)
+        due = min(max(self._due, self._settings.retry_min), self._settings.retry_max)
         self._due = due * self._settings.retry_factor
         shortest = min(self._settings.retry_min, due)
         return shortest + self._chance.random() * (due - shortest)
