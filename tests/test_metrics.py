@@ -94,6 +94,11 @@ def test_the_prefix_is_the_operators() -> None:
     assert all(re.match(r"(# (HELP|TYPE) )?blue_", line) for line in lines)
 
 
+def test_without_a_prefix_no_underscore_is_left_over() -> None:
+    """As the reference's library joins an empty name space."""
+    assert render(Meter(), "").splitlines()[0].startswith("# HELP client_connections_total ")
+
+
 def test_prometheus_reads_the_text() -> None:
     """Its own parser has the last word on the format."""
     meter = after_the_reference_run()

@@ -257,7 +257,7 @@ def _by(label: str, values: dict[str, int] | dict[str, Histogram]) -> list[Sampl
 
 
 def render(meter: Meter, prefix: str) -> str:
-    """The text form 0.0.4 of all families of `meter`, each name under `prefix` and an underscore."""
+    """The text form 0.0.4 of all families of `meter`, each name under `prefix` and an underscore, if there is one."""
     return render_families(families(meter), prefix)
 
 
@@ -265,7 +265,7 @@ def render_families(shown: Iterable[Family], prefix: str) -> str:
     """The text form 0.0.4: families in the order of their names, samples in that of their label values."""
     lines: list[str] = []
     for family in sorted(shown, key=lambda family: family.name):
-        name = f"{prefix}_{family.name}"
+        name = f"{prefix}_{family.name}" if prefix else family.name
         lines += (f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}")
         for labels, value in sorted(family.samples, key=lambda sample: [text for _, text in sample.labels]):
             if isinstance(value, Histogram):

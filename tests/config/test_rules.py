@@ -219,6 +219,8 @@ def test_buckets_are_seconds(environment: Environment) -> None:
         ({"UNPREPARED_RECOVERY": ""}, "invalid value for ZDM_UNPREPARED_RECOVERY; possible values are: PROXY and"),
         ({"PROXY_TIMEOUT_RESPONSE": "x"}, "invalid value for ZDM_PROXY_TIMEOUT_RESPONSE; possible values are: SILENT"),
         ({"LOG_FORMAT": "x"}, "invalid value for ZDM_LOG_FORMAT; possible values are: logfmt and json"),
+        ({"METRICS_PREFIX": "my-app"}, "invalid value for ZDM_METRICS_PREFIX; letters, digits, underscores and colons"),
+        ({"METRICS_PREFIX": "9"}, "invalid value for ZDM_METRICS_PREFIX; letters, digits, underscores and colons"),
         ({"ORIGIN_PORT": "65536"}, "invalid value for ZDM_ORIGIN_PORT (65536), it must be between 1 and 65535"),
         ({"PROXY_LISTEN_PORT": "-1"}, "invalid value for ZDM_PROXY_LISTEN_PORT (-1), it must be between 0 and 65535"),
         (

@@ -8,6 +8,7 @@ text of the reference is followed by the keys and values that it is about.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
@@ -50,6 +51,8 @@ _RANGES: Final = {
     "prepared_cache_entries": (1, None),
     "proxy_drain_timeout_ms": (0, None),
 }
+# a name that is none makes Prometheus refuse everything that is scraped; empty: names without a prefix
+_METRIC_NAME: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?")
 
 
 def validate(config: Config) -> list[Fault]:
@@ -67,6 +70,7 @@ def validate(config: Config) -> list[Fault]:
         _contact_point_ports,
         _choices,
         _ranges,
+        _metrics_prefix,
         refused,
     ):
         faults.extend(rule(config))
@@ -233,3 +237,9 @@ def _ranges(config: Config) -> Iterator[Fault]:
         if value < low or (high is not None and value > high):
             limits = f"between {low} and {high}" if high is not None else f"at least {low}"
             yield Fault(f"invalid value for {env_name(key)} ({value}), it must be {limits}", (key,))
+
+
+def _metrics_prefix(config: Config) -> Iterator[Fault]:
+    if not _METRIC_NAME.fullmatch(config.metrics_prefix):
+        text = "invalid value for ZDM_METRICS_PREFIX; letters, digits, underscores and colons make a metric's name"
+        yield _fault(config, text, "metrics_prefix")
