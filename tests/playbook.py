@@ -255,6 +255,12 @@ class Play:
                 return
         self._fail(f"no {level} note with {text!r}")
 
+    def notes(self, level: str) -> list[str]:
+        """The lines for the operator of one level since the last look; those of other levels are passed over."""
+        texts = [note.text for note in self._notes if note.level == level]
+        self._notes.clear()
+        return texts
+
     def expect_idle(self) -> None:
         """The session awaits nothing: no request, no late answer, no timer to be set."""
         state = self.session.state

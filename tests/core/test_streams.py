@@ -144,11 +144,28 @@ def test_where_no_id_is_left_the_request_is_sent_nowhere(perform: Perform) -> No
     play.client_sends(frames.query(12, INSERT), frames.query(13, READ))
     for stream in (12, 13):
         play.expect_error(OVERLOADED, stream, SHUTTING_DOWN)
-        play.expect_note("error", "no stream id available")
+    play.expect_note("error", "no stream id available")
     play.answer(reads[0], ORIGIN, frames.rows())
     play.expect_client(frames.rows(10))
     done(play, write(play, 12), 12)
     assert play.shared.meter.rejected == 2
+
+
+def test_running_out_of_ids_is_told_seldom(perform: Perform) -> None:
+    """A client at its limit would otherwise write a line of log for each request."""
+    play = perform(max_streams=1, max_streams_set=True, request_timeout=60.0)
+    play.client_sends(frames.query(10, READ))
+    read = play.expect_forwarded(to={ORIGIN})
+    told = []
+    for stream in (11, 12, 13):
+        play.client_sends(frames.query(stream, READ))
+        play.expect_error(OVERLOADED, stream, SHUTTING_DOWN)
+        told.append(play.notes("error"))
+        play.time_passes(6)
+    assert [len(lines) for lines in told] == [1, 0, 1]
+    assert play.shared.meter.rejected == 3
+    play.answer(read, ORIGIN, frames.rows())
+    play.expect_client(frames.rows(10))
 
 
 def test_what_one_side_has_in_flight_is_no_limit_for_the_other(perform: Perform) -> None:

@@ -23,6 +23,9 @@ from zdm.protocol.opcodes import BATCH, EXECUTE
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
 
+_QUIET: Final = 10.0
+"""Seconds for which a session that ran out of stream ids does not say so again: it may happen at every request."""
+
 
 class UnknownStatement(Exception):
     """A prepared id of the request is not known any more."""
@@ -35,10 +38,11 @@ class UnknownStatement(Exception):
 class Dispatch:
     """Sends one session's requests."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("_quiet_until", "_state")
 
     def __init__(self, state: SessionState) -> None:
         self._state: Final = state
+        self._quiet_until = 0.0
 
     def send(self, request: PendingRequest) -> None:
         """Forward the request, or hold it; it is answered at once where it can be neither.
@@ -136,10 +140,14 @@ class Dispatch:
         return awaited + extra < limit
 
     def _reject(self, request: PendingRequest) -> None:
-        self._state.shared.meter.rejected += 1
-        client = self._state.client_name
-        self._state.note("error", f"no stream id available for a request of client {client}; it is told to retry.")
-        self._state.answer_error(request.stream, overloaded(SHUTTING_DOWN))
+        state = self._state
+        state.shared.meter.rejected += 1
+        if state.now >= self._quiet_until:
+            self._quiet_until = state.now + _QUIET
+            state.note(
+                "error", f"no stream id available for a request of client {state.client_name}; it is told to retry."
+            )
+        state.answer_error(request.stream, overloaded(SHUTTING_DOWN))
 
     def _forward(self, request: PendingRequest, sides: list[ClusterConnector]) -> None:
         frames = [self._frame_for(connector.side, request) for connector in sides]
