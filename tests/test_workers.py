@@ -52,12 +52,22 @@ def test_a_scrape_has_the_counters_of_the_moment(stage: Stage) -> None:
 
 def test_failed_connections_are_counted_for_their_cluster(stage: Stage) -> None:
     """Once for each client whose connection could not be opened (section 8.3)."""
-    client = stage.ready_client()
+    client = stage.client()
     for side in (ORIGIN, TARGET, TARGET):
         stage.worker.unreachable(side, "refused", client.connection.session)
     assert (stage.meter.failed_connections_origin, stage.meter.failed_connections_target) == (1, 2)
     assert stage.log.texts("error")[0] == (
         "Client Handler could not be created: no connection to ORIGIN for client 127.0.90.200:50000: refused"
+    )
+
+
+def test_a_client_that_stays_without_target_is_not_said_to_be_refused(stage: Stage) -> None:
+    """Its session lives on, and target is tried again on demand: the operator must not look for a closed client."""
+    client = stage.ready_client()
+    stage.worker.unreachable(TARGET, "refused", client.connection.session)
+    assert stage.log.lines[-1] == (
+        "warn",
+        "The TARGET connection of client 127.0.90.200:50000 could not be opened again: refused",
     )
 
 

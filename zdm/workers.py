@@ -18,6 +18,7 @@ from zdm.core.commands import Note
 from zdm.core.prepared import PreparedCache
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared, Snapshot
+from zdm.core.state import Phase
 from zdm.log import Log
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
@@ -136,10 +137,13 @@ class Worker:
             meter.failed_connections_origin += 1
         else:
             meter.failed_connections_target += 1
-        self.log.error(
-            f"Client Handler could not be created: no connection to {side.name} for client "
-            f"{session.state.client_name}: {reason}"
-        )
+        client = session.state.client_name
+        if session.phase is Phase.HANDSHAKE:
+            self.log.error(
+                f"Client Handler could not be created: no connection to {side.name} for client {client}: {reason}"
+            )
+        else:
+            self.log.warn(f"The {side.name} connection of client {client} could not be opened again: {reason}")
 
     def note(self, note: Note) -> None:
         """A line of a session's."""
