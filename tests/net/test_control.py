@@ -498,6 +498,16 @@ class TestReopening:
         assert len(node.connections) < 10
         assert fixture.control.view is not None
 
+    def test_the_hosts_that_are_known_are_tried_after_a_connection_that_soon_ended(self, network: Network) -> None:
+        """The contact point may be the host that has just died."""
+        node, other = network.add(1, [peer_row(2)]), network.add(2)
+        fixture = Fixture(network).open()
+        node.is_down = True
+        node.connection.cut()
+        network.clock.pump([0.1] * 5)
+        assert fixture.control.is_up
+        assert other.open_connections == 1
+
     def test_views_equal_to_the_last_are_not_told_after_a_reopening(self, network: Network) -> None:
         node = network.add(1, [peer_row(2)])
         fixture = lasting(Fixture(network))

@@ -311,6 +311,7 @@ _opening = _builder.state("opening")
 _up = _builder.state("up")
 _reopening = _builder.state("reopening")
 _waiting = _builder.state("waiting")
+_pausing = _builder.state("pausing")
 _closed = _builder.state("closed")
 
 
@@ -346,10 +347,15 @@ def _reopen(_: _Inputs, control: ControlConnection, reason: str) -> None:
     control._begin(control._all_endpoints())
 
 
-@_up.upon(_Inputs.dropped).to(_waiting)
+@_up.upon(_Inputs.dropped).to(_pausing)
 def _pause_first(_: _Inputs, control: ControlConnection, reason: str) -> None:
     control._forget_link(reason)
     control._wait()
+
+
+@_pausing.upon(_Inputs.retry).to(_reopening)
+def _try_all(_: _Inputs, control: ControlConnection) -> None:
+    control._begin(control._all_endpoints())
 
 
 @_up.upon(_Inputs.open).loop()
@@ -363,6 +369,7 @@ def _answer_at_once(_: _Inputs, control: ControlConnection) -> None:
 @_up.upon(_Inputs.close).to(_closed)
 @_reopening.upon(_Inputs.close).to(_closed)
 @_waiting.upon(_Inputs.close).to(_closed)
+@_pausing.upon(_Inputs.close).to(_closed)
 @_closed.upon(_Inputs.open).loop()
 def _end(_: _Inputs, control: ControlConnection) -> None:
     control._give_up()
@@ -375,6 +382,8 @@ _reopening.upon(_Inputs.open).loop().returns(None)
 _reopening.upon(_Inputs.start).loop().returns(None)
 _waiting.upon(_Inputs.open).loop().returns(None)
 _waiting.upon(_Inputs.start).loop().returns(None)
+_pausing.upon(_Inputs.open).loop().returns(None)
+_pausing.upon(_Inputs.start).loop().returns(None)
 _closed.upon(_Inputs.start).loop().returns(None)
 _closed.upon(_Inputs.close).loop().returns(None)
 
