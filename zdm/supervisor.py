@@ -30,7 +30,7 @@ from zdm.core.snapshot import ClusterFacts, Settings, Snapshot
 from zdm.core.topology import ClusterView, ProxyTopology
 from zdm.log import Log
 from zdm.net.cluster import EndpointFactory
-from zdm.net.control import ControlConnection
+from zdm.net.control import ControlConnection, ControlError
 from zdm.net.control_link import ControlSettings
 from zdm.net.cql_client import ClientSettings
 from zdm.net.endpoints import ServerEndpoint
@@ -98,7 +98,7 @@ class Supervisor:
         """Reach both clusters, origin first; what was reached already stays open. Raises ControlError."""
         for side in CLUSTERS:
             if not self.controls[side].is_up:
-                self._announce(side, await self.controls[side].open())
+                self._announce(side, await self._opened(side))
         return self.snapshot()
 
     async def listen(self, worker: WorkerRole) -> None:
@@ -145,6 +145,13 @@ class Supervisor:
             merge_supported(origin.supported, target.supported, self._settings.versions),
             SystemTables(shown, self._topology),
         )
+
+    async def _opened(self, side: Side) -> ClusterView:
+        try:
+            return await self.controls[side].open()
+        except ControlError as failed:
+            name = side.name.lower()
+            raise ControlError(f"failed to initialize {name} control connection: {failed}") from failed
 
     def _announce(self, side: Side, view: ClusterView) -> None:
         hosts, assigned = (", ".join(map(str, some)) for some in (view.local_hosts, view.assigned))
