@@ -164,3 +164,24 @@ def test_a_node_is_stopped_and_started_by_http_and_keeps_its_rows(session: Any, 
     assert requests.post(f"{control}/origin/nodes/0/start", timeout=20).json()["nodes"][0]["is_up"] is True
     with connect(ORIGIN) as cluster:
         assert cluster.connect().execute("SELECT c FROM ks.t WHERE k = 80").one().c == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--origin", f"{TARGET}:29043", "--target", f"{TARGET}:29043"], "sandbox cannot start: Couldn't listen on "),
+        (["--control", "0.0.0.0:0"], "sandbox cannot start: The control is served on loopback addresses only"),
+    ],
+)
+def test_a_sandbox_that_cannot_start_ends_with_the_reason(arguments: list[str], reason: str) -> None:
+    """One line, not a traceback, and no process that stays and serves nothing."""
+    addresses = ["--origin", f"{ORIGIN}:29044", "--target", f"{TARGET}:29044"]
+    command = [sys.executable, "-m", "zdm.sandbox", *addresses, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(reason) and ended.stderr.count("\n") == 1
+
+
+def test_a_cluster_has_at_least_one_node() -> None:
+    ended = subprocess.run([sys.executable, "-m", "zdm.sandbox", "--nodes", "0"], capture_output=True, text=True)
+    assert ended.returncode == 2 and "--nodes: 0 is not a number from 1 on" in ended.stderr

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
+from twisted.python.failure import Failure
 
 from zdm.sandbox.clusters import Credentials, SandboxCluster
 
@@ -23,6 +24,12 @@ def _credentials(text: str) -> Credentials:
     if not colon or not user:
         raise argparse.ArgumentTypeError("credentials are USER:PASSWORD")
     return Credentials(user, password)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}-salt", default="", metavar="TEXT", help=f"makes {name}'s prepared ids differ from the real ones"
         )
     parser.add_argument(
-        "--nodes", type=int, default=1, metavar="N", help="nodes per cluster, each at the next address (1)"
+        "--nodes", type=_count, default=1, metavar="N", help="nodes per cluster, each at the next address (1)"
     )
     parser.add_argument(
         "--control", type=_address, metavar="HOST:PORT", help="where to serve the HTTP control; loopback only"
@@ -98,7 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
             words.append(f"control={control.host}:{control.port}")
         print("sandbox ready", *words, flush=True)
 
-    def failed(failure: Any) -> None:
+    def failed(failure: Failure) -> None:
+        while isinstance(failure.value, FirstError):
+            failure = failure.value.subFailure
         print(f"sandbox cannot start: {failure.getErrorMessage()}", file=sys.stderr, flush=True)
         status[0] = 1
         runner.stop()
@@ -106,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     def begin() -> None:
         waits: list[Deferred[Any]] = [cluster.start() for cluster in clusters]
         if control is not None:
-            waits.append(control.start(*arguments.control))
+            waits.append(maybeDeferred(control.start, *arguments.control))
         gatherResults(waits, consumeErrors=True).addCallbacks(ready, failed)
 
     runner.addSystemEventTrigger("before", "shutdown", lambda: DeferredList([cluster.stop() for cluster in clusters]))
