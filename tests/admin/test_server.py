@@ -9,6 +9,7 @@ import errno
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,7 +151,11 @@ def test_a_whole_life_logs_three_lines_and_none_per_request(logged: list[str]) -
 
 @pytest.mark.parametrize(
     "cause, reason",
-    [(OSError(errno.EADDRINUSE, "binding failed"), "address already in use"), (OSError("no address"), "no address")],
+    [
+        (OSError(errno.EADDRINUSE, "binding failed"), "address already in use"),
+        (OSError("no address"), "no address"),
+        (socket.gaierror(socket.EAI_NONAME, "Name not known"), "[Errno -2] Name not known"),
+    ],
 )
 def test_a_taken_port_is_an_error_line_and_nothing_more(logged: list[str], cause: OSError, reason: str) -> None:
     """The proxy serves CQL without its metrics."""

@@ -7,6 +7,7 @@ the proxy to stop. What is served is a resource made elsewhere.
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -152,4 +153,6 @@ class _Connections(WrappingFactory):
 
 def _reason(refused: CannotListenError) -> str:
     code = getattr(refused.socketError, "errno", None)
-    return str(refused.socketError) if code is None else os.strerror(code).lower()
+    if code is None or isinstance(refused.socketError, socket.gaierror):  # whose codes are of another table
+        return str(refused.socketError)
+    return os.strerror(code).lower()
