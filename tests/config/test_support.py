@@ -53,6 +53,16 @@ def test_tls_that_would_not_happen_is_refused(
     assert all(f"ZDM_{name}" in message for name, value in variables.items() if value)
 
 
+def test_a_control_version_that_is_not_spoken_is_refused(environment: Environment) -> None:
+    """The reference speaks version 2 too; a start that can't succeed must not be tried for ever."""
+    environment(ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION="2")
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert str(caught.value) == (
+        "this version does not speak protocol version 2, only 3 and 4; raise ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION"
+    )
+
+
 def test_client_authentication_without_paths_is_no_tls(environment: Environment) -> None:
     """The reference ignores the flag alone."""
     environment(ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH="true")

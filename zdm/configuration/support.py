@@ -1,7 +1,7 @@
 """Keys that are accepted and checked, but whose feature is not there yet.
 
 A missing convenience is named in one warning. A missing protection is refused: whoever asks for TLS must not get a
-plain connection and a line in a log.
+plain connection and a line in a log. So is what would keep the proxy from ever reaching a cluster.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from zdm.configuration.faults import Fault
 from zdm.configuration.keys import Config, env_name
+from zdm.protocol.frames import SUPPORTED_VERSIONS
 
 _PATHS: Final = {
     **{
@@ -33,14 +34,30 @@ def not_yet_honoured(config: Config) -> list[str]:
 
 
 def refused(config: Config) -> Iterator[Fault]:
-    """One fault per feature that would protect connections and is not there yet."""
+    """One fault per feature that is not there yet and that the proxy can't do without."""
     by_feature: dict[str, list[str]] = {}
     for key, feature in _PATHS.items():
         if getattr(config, key):
             by_feature.setdefault(feature, []).append(key)
+    yield from _version_of_control_connections(config)
     for feature, keys in by_feature.items():
         names = ", ".join(env_name(key) for key in keys)
         yield Fault(
             f"this version does not do {feature}, and does not start rather than use plain connections; unset {names}",
             tuple(keys),
         )
+
+
+def _version_of_control_connections(config: Config) -> Iterator[Fault]:
+    """Version 2 is valid for the reference; here it would mean attempts for ever."""
+    key = "control_conn_max_protocol_version"
+    try:
+        is_too_low = config.control_max_version() < min(SUPPORTED_VERSIONS)
+    except (LookupError, ValueError):
+        return  # told already
+    if is_too_low:
+        spoken = " and ".join(map(str, SUPPORTED_VERSIONS))
+        text = (
+            f"this version does not speak protocol version {getattr(config, key)}, only {spoken}; raise {env_name(key)}"
+        )
+        yield Fault(text, (key,))
