@@ -248,9 +248,7 @@ def auth_success(stream: int = 0, token: Cell = None, **around: Unpack[Around]) 
     return answer(0x10, stream, long_bytes(token), **around)
 
 
-def supported(
-    stream: int = 0, options: Mapping[str, Sequence[str]] | None = None, **around: Unpack[Around]
-) -> bytes:
+def supported(stream: int = 0, options: Mapping[str, Sequence[str]] | None = None, **around: Unpack[Around]) -> bytes:
     offered = {
         "PROTOCOL_VERSIONS": ["3/v3", "4/v4", "5/v5", "6/v6-beta"],
         "COMPRESSION": ["snappy", "lz4"],

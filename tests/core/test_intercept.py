@@ -113,10 +113,7 @@ def names(rows: Rows) -> list[str]:
 
 
 def values(rows: Rows) -> list[list[object]]:
-    return [
-        [decode_cql(kind, value) for (_, kind), value in zip(columns(rows), row, strict=True)]
-        for row in rows.rows
-    ]
+    return [[decode_cql(kind, value) for (_, kind), value in zip(columns(rows), row, strict=True)] for row in rows.rows]
 
 
 def records(rows: Rows) -> list[dict[str, object]]:

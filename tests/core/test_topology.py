@@ -76,9 +76,7 @@ class TestDiscovery:
 
     def test_the_listen_address_stands_in_where_there_is_no_broadcast_address(self) -> None:
         """Old versions do not fill broadcast_address."""
-        row = local_row(
-            rpc_address=inet("0.0.0.0"), broadcast_address=None, listen_address=inet("127.0.40.51")
-        )
+        row = local_row(rpc_address=inet("0.0.0.0"), broadcast_address=None, listen_address=inet("127.0.40.51"))
         assert addresses(found(local_rows(row), peers_rows())) == ["127.0.40.51"]
 
     @pytest.mark.parametrize("types", [LOCAL_TYPES, without(LOCAL_TYPES, "rpc_address")])

@@ -52,6 +52,8 @@ from zdm.protocol.responses import (
 )
 from zdm.protocol.types import DATE, DURATION, INT, VARCHAR, custom, list_of, map_of, set_of, tuple_of, udt
 
+# fmt: off
+
 
 def text(letters: str) -> str:
     """The letters' bytes in hexadecimal, without a length."""

@@ -1,5 +1,7 @@
 """Ring 0: the CQL native protocol, bytes to meaning and back.
 
+A map:
+
     frames                     cutting a stream into frames; headers
     envelope                   what stands between a header and the body proper
     requests, query_parameters what clients say
