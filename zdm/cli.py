@@ -22,6 +22,8 @@ from zdm.config import (
     load,
     not_yet_honoured,
     parsed_configuration_json,
+    serves_nobody,
+    unknown_variables,
     unknown_yaml_keys,
 )
 from zdm.log import ProcessLog, start
@@ -97,9 +99,12 @@ def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
     ignored = not_yet_honoured(config)
     if ignored:
         log.warn(f"This version does not do what these keys ask for, and goes on without: {', '.join(ignored)}")
-    unknown = unknown_yaml_keys(config_file) if config_file else []
+    unknown = unknown_yaml_keys(config_file) if config_file else unknown_variables()
     if unknown:
-        log.warn(f"Names in {config_file} that are no keys, ignored: {', '.join(unknown)}")
+        log.warn(f"Names in {config_file or 'the environment'} that are no keys, ignored: {', '.join(unknown)}")
+    nobody = serves_nobody(config)
+    if nobody:
+        log.warn(nobody)
 
 
 def _two_dashes(text: str) -> str:

@@ -14,8 +14,15 @@ from zdm.configuration.faults import ConfigurationError, Fault
 from zdm.configuration.keys import KEYS, REQUIRED, SECRETS, Cluster, Config, env_name
 from zdm.configuration.reference import parsed_configuration_json, reference_markdown
 from zdm.configuration.rules import validate
-from zdm.configuration.sources import layered, read_environment, read_overrides, read_secret_files, read_yaml
-from zdm.configuration.support import not_yet_honoured
+from zdm.configuration.sources import (
+    layered,
+    read_environment,
+    read_overrides,
+    read_secret_files,
+    read_yaml,
+    unknown_variables,
+)
+from zdm.configuration.support import not_yet_honoured, serves_nobody
 
 __all__ = [
     "KEYS",
@@ -28,6 +35,8 @@ __all__ = [
     "not_yet_honoured",
     "parsed_configuration_json",
     "reference_markdown",
+    "serves_nobody",
+    "unknown_variables",
     "unknown_yaml_keys",
 ]
 

@@ -106,6 +106,10 @@ class ProxyService:
         ending.addErrback(self._failed, "The shutdown did not go as planned")
         ending.addBoth(lambda _: self._reactor.stop())
 
+    def hung_up(self) -> None:
+        """A terminal that closes must not end connections, and there is nothing that could be read again."""
+        self._log.info("SIGHUP is ignored: the configuration is read at start only.")
+
     async def _start(self) -> None:
         raise_file_limit(self._config, self._log)
         await self._admin.start()
@@ -191,6 +195,7 @@ def run(config: Config, log: Log) -> int:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, service.stop)
+        loop.add_signal_handler(signal.SIGHUP, service.hung_up)
         log.info("SIGINT/SIGTERM listener started.")
         service.start()
 

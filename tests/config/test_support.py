@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zdm.config import Config, ConfigurationError, load, not_yet_honoured
+from zdm.config import Config, ConfigurationError, load, not_yet_honoured, serves_nobody, unknown_variables
 
 Environment = Callable[..., None]
 
@@ -67,3 +67,29 @@ def test_client_authentication_without_paths_is_no_tls(environment: Environment)
     """The reference ignores the flag alone."""
     environment(ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH="true")
     assert not_yet_honoured(load()) == []
+
+
+def test_variables_that_are_no_keys_are_found(environment: Environment) -> None:
+    """A misspelt key is a setting that the operator believes in."""
+    environment(ZDM_PROXY_LISTEN_PROT="9042", ZDM_LOOP="asyncio")
+    assert unknown_variables() == ["ZDM_PROXY_LISTEN_PROT"]
+
+
+def test_what_kubernetes_sets_for_a_service_is_no_mistake(environment: Environment) -> None:
+    """A service named zdm-proxy puts its address into every container's environment."""
+    environment(
+        ZDM_PROXY_SERVICE_HOST="10.0.0.1",
+        ZDM_PROXY_SERVICE_PORT_CQL="14002",
+        ZDM_PROXY_PORT="tcp://10.0.0.1:14002",
+        ZDM_PROXY_PORT_14002_TCP_ADDR="10.0.0.1",
+        ZDM_PROXY_0_PORT_14002_TCP="tcp://10.0.0.1:14002",
+    )
+    assert unknown_variables() == []
+
+
+@pytest.mark.parametrize(("blocked", "is_told"), [("3,4", True), ("v3,v4,v5", True), ("4,5", False), ("", False)])
+def test_blocking_every_version_is_told(blocked: str, is_told: bool) -> None:
+    """It is valid, and no client could ever connect."""
+    text = serves_nobody(Config(blocked_protocol_versions=blocked))
+    assert (text is not None) is is_told
+    assert text is None or "ZDM_BLOCKED_PROTOCOL_VERSIONS" in text

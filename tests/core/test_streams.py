@@ -240,6 +240,16 @@ def test_a_side_that_owes_too_much_is_given_up(play: Play, side: Side) -> None:
     play.expect_idle()
 
 
+def test_a_side_that_says_nothing_for_long_is_given_up_for_a_quiet_client_too(play: Play) -> None:
+    """One write at a time would take most of an hour to owe hundreds of answers."""
+    for _ in range(4):
+        play.expect_silence()
+        play.answer(write(play, 1), ORIGIN, frames.void())
+        play.time_passes(10.1)
+    play.expect_note("warn", "TARGET leaves requests")
+    play.expect_close(TARGET, "too many requests timed out")
+
+
 def test_an_answer_to_nothing_is_dropped(play: Play) -> None:
     """Whatever a cluster sends, no request may get what is not its own."""
     play.client_sends(frames.query(3, READ))

@@ -90,6 +90,16 @@ def test_a_second_signal_changes_nothing(sandbox: Sandbox, proxy: StartProxy, li
     assert running.log().count("Initiating proxy shutdown...") == 1
 
 
+def test_a_hangup_ends_nothing(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
+    """A terminal that closes sends it to what was started there."""
+    running = proxy(*sandbox.clusters)
+    client = running.client()
+    running.program.signal(signal.SIGHUP)
+    running.said("SIGHUP is ignored")
+    client.send(frames.query(1, insert(ks, 1)))
+    assert client.answer_to(1).is_void
+
+
 def test_a_shutdown_under_load_loses_no_answer(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
     """Every request gets its result or OVERLOADED, or its connection was closed before it was read."""
     running = proxy(*sandbox.clusters)

@@ -83,6 +83,11 @@ def succeeds(session: Session, write: PreparedStatement, key: int) -> bool:
     return True
 
 
+def clients_of(running: Proxy) -> list[str]:
+    """The clients that the log has told of."""
+    return re.findall(r"Handshake successful with client (\S+)", running.log())
+
+
 def test_a_driver_keeps_its_connections_while_the_wire_to_target_is_cut(
     sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
 ) -> None:
@@ -92,7 +97,9 @@ def test_a_driver_keeps_its_connections_while_the_wire_to_target_is_cut(
     running.tolerates("(control connection|Failed to open)")
     acknowledged: set[int] = set()
     with drivers.session(running) as session:
-        names = re.findall(r"Handshake successful with client (\S+)", running.log())
+        # the log is read by a thread of its own: its last line may not be here yet
+        until(lambda: len(clients_of(running)) == running.metric("client_connections_total"), "a line for each client")
+        names = clients_of(running)
         write = session.prepare(f"INSERT INTO {ks}.t (k, v) VALUES (?, 'v')")
         for cut in range(5):
             waiting = [(key, session.execute_async(write, (key,))) for key in range(cut * 50, cut * 50 + 50)]
@@ -105,7 +112,7 @@ def test_a_driver_keeps_its_connections_while_the_wire_to_target_is_cut(
                 else:
                     acknowledged.add(key)
             until(partial(succeeds, session, write, 1000 + cut), "a write after the cut")
-        assert re.findall(r"Handshake successful with client (\S+)", running.log()) == names
+        assert clients_of(running) == names
         assert running.metric("client_connections_total") == len(names)
     for found in keys(sandbox, ks):
         assert acknowledged | {1000, 1001, 1002, 1003, 1004} <= found

@@ -8,6 +8,8 @@ of keys that are none, are never quoted.
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,9 @@ _FALSE: Final = frozenset({"false", "False", "FALSE"})
 # YAML 1.1 words; the reference takes them for a flag even when quoted
 _YES: Final = frozenset({"y", "Y", "yes", "Yes", "YES", "on", "On", "ON"})
 _NO: Final = frozenset({"n", "N", "no", "No", "NO", "off", "Off", "OFF"})
+
+# ZDM_PROXY_SERVICE_HOST, ZDM_PROXY_PORT, ZDM_PROXY_PORT_14002_TCP_ADDR and the like
+_OF_A_SERVICE: Final = re.compile(r"_SERVICE_(HOST|PORT)|_PORT$|_PORT_\d+_(TCP|UDP)")
 
 _ADVICE: Final = {
     "int": "write a whole number, without quotes",
@@ -54,6 +59,16 @@ def read_environment() -> Values:
     """The variables `ZDM_<NAME>`, as texts. Set but empty counts as set."""
     given = EnvSettingsSource(Config)()
     return Values({key: given[env_name(key)] for key in KEYS if env_name(key) in given})
+
+
+def unknown_variables() -> list[str]:
+    """Variables `ZDM_...` that are no keys and so are ignored, in order.
+
+    Not among them: what Kubernetes sets for a service whose name begins with zdm, and what chooses the event loop.
+    """
+    known = {env_name(key) for key in KEYS} | {"ZDM_LOOP"}
+    given = (name for name in os.environ if name.startswith("ZDM_"))
+    return sorted(name for name in given if name not in known and not _OF_A_SERVICE.search(name))
 
 
 def read_overrides(pairs: Sequence[str]) -> Values:

@@ -33,6 +33,17 @@ def not_yet_honoured(config: Config) -> list[str]:
     return [f"{env_name(key)}={getattr(config, key)}" for key, is_asked in asked.items() if is_asked]
 
 
+def serves_nobody(config: Config) -> str | None:
+    """Why no client could ever be served, where that is so: it is allowed, but hardly meant."""
+    if frozenset(SUPPORTED_VERSIONS) - frozenset(config.blocked_versions()):
+        return None
+    spoken = " and ".join(map(str, SUPPORTED_VERSIONS))
+    return (
+        f"{env_name('blocked_protocol_versions')}={config.blocked_protocol_versions} leaves no protocol version: "
+        f"this proxy speaks {spoken}. Every client will be refused."
+    )
+
+
 def refused(config: Config) -> Iterator[Fault]:
     """One fault per feature that is not there yet and that the proxy can't do without."""
     by_feature: dict[str, list[str]] = {}

@@ -59,7 +59,19 @@ class StreamsExhausted(Exception):
 class ClusterConnector:
     """One cluster's half of a session; lives as long as the session and survives the connections it had."""
 
-    __slots__ = ("attempts", "incoming", "last_heartbeat", "outbox", "owed", "retry_at", "side", "special", "state")
+    __slots__ = (
+        "attempts",
+        "incoming",
+        "last_heard",
+        "last_heartbeat",
+        "outbox",
+        "owed",
+        "owed_since",
+        "retry_at",
+        "side",
+        "special",
+        "state",
+    )
 
     def __init__(self, side: Side, now: float) -> None:
         self.side: Final = side
@@ -69,6 +81,8 @@ class ClusterConnector:
         self.special: dict[int, Special] = {}
         self.owed = 0
         self.last_heartbeat = now
+        self.last_heard = now
+        self.owed_since = now
         self.attempts = 0
         self.retry_at = 0.0
 
@@ -99,9 +113,15 @@ class ClusterConnector:
                     return stream
         return request.stream
 
-    def owe(self, request: PendingRequest) -> None:
+    def owe(self, request: PendingRequest, now: float) -> None:
         """The request is settled without this cluster's answer: quarantine its id until that comes."""
-        self.special[self.carried_as(request)] = OWED
+        self.owe_on(self.carried_as(request), now)
+
+    def owe_on(self, stream: int, now: float) -> None:
+        """Nobody waits any more for the answer on this id."""
+        if not self.owed:
+            self.owed_since = now
+        self.special[stream] = OWED
         self.owed += 1
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from zdm.core.answers import overloaded
 from zdm.core.attachment import Attachment
 from zdm.core.clusters import CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.commands import Close, Command, RefreshSchema
-from zdm.core.connector import OWED, ClusterConnector, Internal, Owed, SideState
+from zdm.core.connector import ClusterConnector, Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
@@ -149,6 +149,7 @@ class Session:
         connector = state.connector(side)
         if state.phase is Phase.CLOSED or connector.state not in (SideState.READY, SideState.HANDSHAKING):
             return
+        connector.last_heard = now
         data = connector.incoming.push(data)
         if not data or (
             state.phase is Phase.HANDSHAKE and not self._early.handshake.reads(side, data[0] & ~RESPONSE_BIT)
@@ -168,7 +169,7 @@ class Session:
         state = self._state
         state.now = now
         connector = state.connector(side)
-        connector.last_heartbeat = now
+        connector.last_heartbeat = connector.last_heard = now
         connector.state = SideState.HANDSHAKING
         if state.phase is Phase.HANDSHAKE:
             self._early.feed(b"")
@@ -356,11 +357,12 @@ class Session:
 
     def _expire_side(self, side: Side, connector: ClusterConnector) -> None:
         state = self._state
+        if state.phase is Phase.CLOSED:
+            return  # what expired on the other side has ended the session
         for stream, value in list(connector.special.items()):
             is_here = connector.special.get(stream) is value  # what follows from one may have ended the connection
             if is_here and isinstance(value, Internal) and value.deadline <= state.now:
-                connector.special[stream] = OWED
-                connector.owed += 1
+                connector.owe_on(stream, state.now)
                 value.answered(None)
         if self._settling.stalled(connector):
             client = state.client_name

@@ -28,6 +28,9 @@ from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_
 from zdm.protocol.opcodes import BATCH, ERROR, EXECUTE, SUPPORTED
 from zdm.protocol.responses import Supported
 
+SILENT_TIMEOUTS: Final = 3
+"""Request timeouts for which a connection that owes answers may say nothing at all before it is given up."""
+
 MAX_OWED: Final = 256
 """Answers that a connection may owe by timeout before it is given up: what a stalled host leaves in one timeout."""
 
@@ -107,8 +110,10 @@ class Settling:
         return deadline
 
     def stalled(self, connector: ClusterConnector) -> bool:
-        """The connection owes more late answers than it may."""
-        return connector.owed > MAX_OWED
+        """The connection owes more late answers than it may, or owes some and has been silent for too long."""
+        silence = self._state.now - max(connector.last_heard, connector.owed_since)
+        patience = SILENT_TIMEOUTS * self._state.snapshot.settings.request_timeout
+        return connector.owed > MAX_OWED or (connector.owed > 0 and silence >= patience)
 
     def lost(self, side: Side) -> None:
         """The connection to a cluster ended: no answer will come from it any more."""
@@ -155,7 +160,7 @@ class Settling:
         del self._state.pending[request.stream]
         for side in CLUSTERS:
             if request.awaits & side and not self.mending.is_mending(request, side):
-                self._state.connector(side).owe(request)
+                self._state.connector(side).owe(request, self._state.now)
             self.mending.forget(request, side)
         self._count(request)
 
