@@ -18,12 +18,14 @@ import ipaddress
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from zdm.protocol.responses import Rows
 from zdm.protocol.types import CqlType
 
 Row: TypeAlias = Mapping[str, "bytes | None"]
+
+_Place = TypeVar("_Place")
 
 _NIL_NAMESPACE: Final = bytes(16)
 _TOKEN_RANGE: Final = 2**64
@@ -177,25 +179,28 @@ def assigned_hosts(hosts: Sequence[Host], count: int, index: int) -> tuple[Host,
     return tuple(host for position, host in enumerate(hosts) if position % count == share)
 
 
-class HostRing:
-    """The assigned hosts of one cluster, taken in turn. The first connection gets element 1, not 0 (spec 7.5)."""
+class HostRing(Generic[_Place]):
+    """The assigned hosts of one cluster, or where to dial them, taken in turn.
+
+    The first connection gets element 1, not 0 (spec 7.5).
+    """
 
     __slots__ = ("hosts", "position")
 
-    def __init__(self, hosts: Sequence[Host] = ()) -> None:
+    def __init__(self, hosts: Sequence[_Place] = ()) -> None:
         self.hosts = tuple(hosts)
         self.position = 0
 
-    def replace(self, hosts: Sequence[Host]) -> None:
+    def replace(self, hosts: Sequence[_Place]) -> None:
         """Takes the hosts of a new view; the turn goes on where it was."""
         self.hosts = tuple(hosts)
 
-    def next(self) -> Host | None:
+    def next(self) -> _Place | None:
         """The host for the next connection, None while none is known."""
         order = self.candidates()
         return order[0] if order else None
 
-    def candidates(self) -> tuple[Host, ...]:
+    def candidates(self) -> tuple[_Place, ...]:
         """Takes the next turn: its host first, then the others in the order to try them if it fails (FIX-27)."""
         if not self.hosts:
             return ()

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from zdm.core.clusters import Side
-from zdm.core.topology import Endpoint
+from zdm.core.topology import Endpoint, HostRing
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
@@ -99,12 +99,11 @@ class Dialer:
         self._endpoint_factory: Final = endpoint_factory
         self._clock: Final = clock
         self._timeout: Final = timeout
-        self._endpoints: tuple[Endpoint, ...] = ()
-        self._turn = 0
+        self._ring: Final[HostRing[Endpoint]] = HostRing()
 
     def replace(self, endpoints: tuple[Endpoint, ...]) -> None:
         """The hosts to use from now on; the turn goes on where it was."""
-        self._endpoints = endpoints
+        self._ring.replace(endpoints)
 
     def dial(self, connection: ClusterConnection) -> Deferred[None]:
         """Connect; fails with NoHostAnswered. May be cancelled."""
@@ -113,7 +112,6 @@ class Dialer:
     async def _dial(self, connection: ClusterConnection) -> None:
         give_up = self._clock.seconds() + self._timeout
         pause = _FIRST_PAUSE
-        self._turn += 1  # the first connection gets the second host, as in the reference (section 7.5)
         while True:
             reason = await self._try_each(connection, give_up)
             if not reason:
@@ -126,10 +124,9 @@ class Dialer:
 
     async def _try_each(self, connection: ClusterConnection, give_up: float) -> str:
         """Try every host once, in turn; why none answered, or nothing where one did."""
-        endpoints, start = self._endpoints, self._turn
+        endpoints = self._ring.candidates()
         reasons: list[str] = []
-        for step in range(len(endpoints)):
-            endpoint = endpoints[(start + step) % len(endpoints)]
+        for step, endpoint in enumerate(endpoints):
             left = give_up - self._clock.seconds()
             share = max(left / (len(endpoints) - step), min(left, _SHORTEST_ATTEMPT))
             if share <= 0:
