@@ -126,15 +126,19 @@ def _parser(with_sandbox: bool) -> argparse.ArgumentParser:
     parser.set_defaults(set_after=[])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running the proxy")
     text = "try the configuration against both clusters, and exit"
-    check = commands.add_parser("check", help=text, description=text.capitalize() + ".", allow_abbrev=False)
+    check = commands.add_parser("check", help=text, description=_sentence(text), allow_abbrev=False)
     _add_configuration(check, config=argparse.SUPPRESS, set_name="set_after")
     text = "run Cassandra nodes in memory, to try the proxy with"
-    nodes = commands.add_parser("sandbox", help=text, description=text.capitalize() + ".", allow_abbrev=False)
+    nodes = commands.add_parser("sandbox", help=text, description=_sentence(text), allow_abbrev=False)
     if with_sandbox:
         from zdm.sandbox import cli as sandbox
 
         sandbox.add_arguments(nodes)
     return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _add_configuration(parser: argparse.ArgumentParser, config: str | None, set_name: str) -> None:
