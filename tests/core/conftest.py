@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.core.shown import FLEET, proxies, system_tables
 from tests.playbook import Play
 from tests.stage import ORDERS, ORIGIN, TARGET, stage
 from zdm.core.clusters import Side
+from zdm.core.intercept import SystemTables
 
 
 class Perform(Protocol):
@@ -55,3 +57,14 @@ def primary(request: pytest.FixtureRequest) -> Side:
 def order(request: pytest.FixtureRequest) -> Sequence[Side]:
     sides: Sequence[Side] = request.param
     return sides
+
+
+@pytest.fixture
+def tables() -> SystemTables:
+    """The first of three proxies before a cluster of one node."""
+    return system_tables(proxies(*FLEET))
+
+
+@pytest.fixture
+def alone() -> SystemTables:
+    return system_tables(proxies("127.0.0.1"))

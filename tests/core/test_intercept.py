@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-import uuid
-from collections.abc import Mapping
-
 import pytest
 
+from tests.core.shown import (
+    FLEET,
+    IDS,
+    LOCAL_COLUMNS,
+    PEERS_COLUMNS,
+    columns,
+    names,
+    proxies,
+    records,
+    result,
+    system_tables,
+    values,
+)
 from tests.system_rows import (
     LOCAL_TYPES,
     PEERS_TYPES,
     SCHEMA,
-    Values,
-    host_id,
     inet,
     local_row,
-    local_rows,
     peer_row,
-    peers_rows,
     without,
 )
-from zdm.core.intercept import Answer, SystemTables, prepared_id
-from zdm.core.topology import ClusterView, Endpoint, ProxyTopology, Table, discover, in_datacenter, read_table
-from zdm.protocol import opcodes
-from zdm.protocol.errors import ErrorCode, decode_error
-from zdm.protocol.responses import Prepared, Rows, decode_response
+from zdm.core.intercept import SystemTables
+from zdm.core.topology import ProxyTopology
 from zdm.protocol.types import (
     BIGINT,
     BLOB,
@@ -35,95 +36,9 @@ from zdm.protocol.types import (
     INT,
     UUID,
     VARCHAR,
-    CqlType,
-    decode_cql,
     map_of,
     set_of,
 )
-
-FLEET = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-IDS = [
-    uuid.UUID("70ce2f37-9d6d-5010-98d8-80fe51a498ed"),
-    uuid.UUID("3d89fc3f-6076-51b1-9580-24975aa4ba0a"),
-    uuid.UUID("1f7b13e3-4795-5e09-983f-378814fb0f2d"),
-]
-LOCAL_COLUMNS = [
-    "key", "bootstrapped", "broadcast_address", "cluster_name", "cql_version", "data_center", "gossip_generation",
-    "host_id", "listen_address", "native_protocol_version", "partitioner", "rack", "release_version", "rpc_address",
-    "schema_version", "tokens", "truncated_at",
-]  # fmt: skip
-PEERS_COLUMNS = [
-    "peer", "data_center", "host_id", "preferred_ip", "rack", "release_version", "rpc_address", "schema_version",
-    "tokens",
-]  # fmt: skip
-
-
-def view_of(local: Table, peers: Table) -> ClusterView:
-    found = discover(local, peers, "127.0.40.1", 9042)
-    hosts = in_datacenter(found.hosts, "dc1")
-    at = Endpoint("127.0.40.1", 9042)
-    return ClusterView("origin cluster", "", "dc1", found.hosts, hosts, hosts, local, peers, 4, {}, True, at)
-
-
-def system_tables(
-    topology: ProxyTopology,
-    *peers: Values,
-    local: Values | None = None,
-    local_types: Mapping[str, CqlType] = LOCAL_TYPES,
-    peers_types: Mapping[str, CqlType] = PEERS_TYPES,
-) -> SystemTables:
-    view = view_of(read_table(local_rows(local, local_types)), read_table(peers_rows(*peers, types=peers_types)))
-    return SystemTables(view, topology)
-
-
-def proxies(*addresses: str, index: int = 0, datacenter: str = "", rack: str = "") -> ProxyTopology:
-    return ProxyTopology(addresses, index, 8, False, 14002, datacenter, rack)
-
-
-@pytest.fixture
-def tables() -> SystemTables:
-    """The first of three proxies before a cluster of one node."""
-    return system_tables(proxies(*FLEET))
-
-
-@pytest.fixture
-def alone() -> SystemTables:
-    return system_tables(proxies("127.0.0.1"))
-
-
-def table_of(text: str) -> str:
-    return text.rpartition("system.")[2].split()[0]
-
-
-def result(tables: SystemTables, text: str, version: int = 4) -> Rows:
-    answer = tables.query(text, table_of(text), "127.0.0.1", version)
-    assert answer is not None and answer.opcode == opcodes.RESULT
-    rows = decode_response(answer.opcode, version, answer.body)
-    assert isinstance(rows, Rows)
-    return rows
-
-
-def columns(rows: Rows) -> list[tuple[str, CqlType]]:
-    assert rows.metadata.columns is not None
-    return [(column.name, column.type) for column in rows.metadata.columns]
-
-
-def names(rows: Rows) -> list[str]:
-    return [name for name, _ in columns(rows)]
-
-
-def values(rows: Rows) -> list[list[object]]:
-    return [[decode_cql(kind, value) for (_, kind), value in zip(columns(rows), row, strict=True)] for row in rows.rows]
-
-
-def records(rows: Rows) -> list[dict[str, object]]:
-    return [dict(zip(names(rows), row, strict=True)) for row in values(rows)]
-
-
-def refusal(answer: Answer | None, version: int = 4) -> tuple[int, str]:
-    assert answer is not None and answer.opcode == opcodes.ERROR
-    error = decode_error(version, answer.body)
-    return error.code, error.message
 
 
 @pytest.mark.parametrize("version", [3, 4])
@@ -226,88 +141,6 @@ class TestPeers:
         assert len({row[0] for row in rows}) == 3
 
 
-class TestSelectLists:
-    @pytest.mark.parametrize(
-        ("text", "expected_names", "expected_values"),
-        [
-            ("SELECT rack FROM system.local", ["rack"], [["rack0"]]),
-            ("SELECT rack as r FROM system.local", ["r"], [["rack0"]]),
-            ("SELECT count(*) FROM system.local", ["count"], [[1]]),
-            ("SELECT COUNT(*) FROM system.local", ["COUNT"], [[1]]),
-            ("SELECT rack FROM system.peers", ["rack"], [["rack0"], ["rack0"]]),
-            ("SELECT rack as r FROM system.peers", ["r"], [["rack0"], ["rack0"]]),
-            ("SELECT peer, count(*) FROM system.peers", ["peer", "count"], [["127.0.0.2", 2]]),
-            ("SELECT rack as r, count(*) as c, rack FROM system.peers", ["r", "c", "rack"], [["rack0", 2, "rack0"]]),
-            (
-                "SELECT peer as p, count(*) as c, peer FROM system.peers",
-                ["p", "c", "peer"],
-                [["127.0.0.2", 2, "127.0.0.2"]],
-            ),
-            ("SELECT count(*) FROM system.peers", ["count"], [[2]]),
-            ("SELECT rack FROM system.peers WHERE peer = '127.0.0.3'", ["rack"], [["rack0"], ["rack0"]]),
-            ("SELECT KEY, Rack FROM system.local WHERE key='local'", ["key", "rack"], [["local", "rack0"]]),
-        ],
-    )
-    def test_three_proxies(
-        self, tables: SystemTables, text: str, expected_names: list[str], expected_values: list[list[object]]
-    ) -> None:
-        """Order and aliases are kept; a count makes one row of all; WHERE is not looked at."""
-        rows = result(tables, text)
-        assert (names(rows), values(rows)) == (expected_names, expected_values)
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("SELECT peer, count(*), count(*) as c, peer as p FROM system.peers", [[None, 0, 0, None]]),
-            ("SELECT count(*) FROM system.peers", [[0]]),
-            ("SELECT count(*), rack FROM system.local", [[1, "rack0"]]),
-        ],
-    )
-    def test_a_single_proxy(self, alone: SystemTables, text: str, expected: list[list[object]]) -> None:
-        """A count of nothing is a row all the same."""
-        assert values(result(alone, text)) == expected
-
-    def test_a_count_is_an_int(self, tables: SystemTables) -> None:
-        """Cassandra's is a bigint; the reference's is not, and drivers decode by the type sent."""
-        assert columns(result(tables, "SELECT count(*) AS c FROM system.local")) == [("c", INT)]
-
-    @pytest.mark.parametrize(
-        ("text", "unknown"),
-        [
-            ("SELECT dsa, key, asd FROM system.local", "dsa"),
-            ("SELECT dsa FROM system.local", "dsa"),
-            ("SELECT key, asd FROM system.local", "asd"),
-            ("SELECT asd, peer, dsa FROM system.peers", "asd"),
-            ("SELECT asd FROM system.peers", "asd"),
-            ("SELECT peer, dsa FROM system.peers", "dsa"),
-            ("SELECT dse_version FROM system.local", "dse_version"),
-            ("SELECT thrift_version FROM system.local", "thrift_version"),
-            ("SELECT rpc_port FROM system.local", "rpc_port"),
-            ("SELECT count(*), nope FROM system.peers", "nope"),
-        ],
-    )
-    def test_the_first_unknown_column_is_named(self, tables: SystemTables, text: str, unknown: str) -> None:
-        """Known to the world but not to this cluster is unknown as well."""
-        expected = (ErrorCode.INVALID, f"Undefined column name {unknown}")
-        assert refusal(tables.query(text, table_of(text), "", 4)) == expected
-        assert refusal(tables.prepare(text, "", table_of(text), "", 4)) == expected
-
-    @pytest.mark.parametrize(
-        "selectors", ["now()", "JSON *", "DISTINCT key", "cast(key as text)", "'x'", "tokens[0]", "uuid(), key"]
-    )
-    def test_other_selectors_are_forwarded(self, tables: SystemTables, selectors: str) -> None:
-        """A cluster can answer them; silence, or a wrong answer, would be worse than its real one."""
-        assert tables.query(f"SELECT {selectors} FROM system.local", "local", "", 4) is None
-        assert tables.prepare(f"SELECT {selectors} FROM system.local", "", "local", "", 4) is None
-
-    def test_peers_v2_does_not_exist(self, tables: SystemTables) -> None:
-        """Drivers fall back to system.peers on exactly this."""
-        expected = (ErrorCode.INVALID, "unconfigured table peers_v2")
-        assert refusal(tables.query("SELECT * FROM system.peers_v2", "peers_v2", "", 4)) == expected
-        assert refusal(tables.prepare("SELECT * FROM system.peers_v2", "", "peers_v2", "", 4)) == expected
-        assert refusal(tables.query("SELECT now() FROM system.peers_v2", "peers_v2", "", 4)) == expected
-
-
 class TestColumnsOfTheCluster:
     def test_a_minimal_server_makes_minimal_rows(self) -> None:
         """Only what the proxy knows itself is shown, whatever the cluster lacks."""
@@ -391,57 +224,3 @@ class TestUnspecifiedListenAddress:
             seen.append(answer.body)
         assert seen[0] == seen[2] != seen[1]
         assert inet("10.0.0.1") in seen[0] and inet("10.0.0.2") in seen[1]
-
-
-class TestPrepared:
-    TEXT = "SELECT peer AS p, count(*) FROM system.peers WHERE peer = ?"
-
-    @pytest.mark.parametrize("version", [3, 4])
-    def test_the_answer_tells_result_columns_and_no_variables(self, tables: SystemTables, version: int) -> None:
-        """Markers in WHERE are not looked at, as the clause is not."""
-        answer = tables.prepare(self.TEXT, "ks", "peers", "", version)
-        assert answer is not None and answer.opcode == opcodes.RESULT
-        prepared = decode_response(answer.opcode, version, answer.body)
-        assert isinstance(prepared, Prepared)
-        assert prepared.prepared_id == hashlib.md5(self.TEXT.encode() + b"ks").digest() == prepared_id(self.TEXT, "ks")
-        assert prepared.bind.columns == []
-        assert prepared.result.columns is not None
-        assert [(spec.name, spec.type) for spec in prepared.result.columns] == [("p", INET), ("count", INT)]
-
-    def test_the_keyspace_is_part_of_the_id(self, tables: SystemTables) -> None:
-        assert prepared_id(self.TEXT, "a") != prepared_id(self.TEXT, "b")
-        one, two = (tables.prepare(self.TEXT, keyspace, "peers", "", 4) for keyspace in "ab")
-        assert one != two
-
-    def test_preparing_does_not_change_what_a_query_is_answered(self, tables: SystemTables) -> None:
-        """Both kinds of answer are kept by text."""
-        tables.prepare("SELECT rack FROM system.local", "", "local", "", 4)
-        assert values(result(tables, "SELECT rack FROM system.local")) == [["rack0"]]
-
-
-class TestKeptAnswers:
-    def test_answers_are_kept_by_version_and_table(self, tables: SystemTables) -> None:
-        """The same text may mean another table after a USE; v3 and v4 differ in PREPARED bodies."""
-        assert tables.query("SELECT rack FROM t", "local", "", 4) != tables.query("SELECT rack FROM t", "peers", "", 4)
-        text = "SELECT rack FROM system.local"
-        assert tables.prepare(text, "", "local", "", 3) != tables.prepare(text, "", "local", "", 4)
-
-    def test_many_different_texts_take_bounded_memory(self, tables: SystemTables) -> None:
-        """Any client may send any number of them."""
-        for number in range(2000):
-            tables.query(f"SELECT rack AS r{number} FROM system.local", "local", "", 4)
-        assert len(tables._answers) <= 256
-        tables.query("SELECT rack FROM system.local --" + "x" * 5000, "local", "", 4)
-        assert max(len(key[0]) for key in tables._answers) <= 1024
-
-    def test_it_travels_to_workers(self, tables: SystemTables) -> None:
-        """Workers get it from the supervisor as bytes."""
-        text = "SELECT * FROM system.local"
-        assert pickle.loads(pickle.dumps(tables)).query(text, "local", "", 4) == tables.query(text, "local", "", 4)
-
-    def test_a_new_view_is_shown_at_once(self) -> None:
-        """After a DDL the schema version must move, or drivers would not reload."""
-        other = uuid.UUID(int=77)
-        tables = system_tables(proxies(*FLEET), local=local_row(schema_version=other.bytes))
-        assert values(result(tables, "SELECT schema_version FROM system.peers")) == [[other], [other]]
-        assert host_id(1) not in {record["host_id"] for record in records(result(tables, "SELECT * FROM system.peers"))}

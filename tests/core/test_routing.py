@@ -8,7 +8,7 @@ import pytest
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.core.test_intercept import FLEET, proxies, system_tables
+from tests.core.shown import FLEET, proxies, system_tables
 from tests.playbook import Play
 from tests.stage import INVALID, ORIGIN, TARGET, UNPREPARED, stage
 from zdm.core.clusters import Side

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import frames
-from tests.core.test_intercept import FLEET, proxies, system_tables
+from tests.core.shown import FLEET, proxies, system_tables
 from tests.playbook import Play
 from tests.stage import CLIENT, ORIGIN, TARGET, stage, stream_of, under
 from zdm.core.clusters import Side
