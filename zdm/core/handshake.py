@@ -108,12 +108,14 @@ class ClientHandshake:
         """A whole frame from a cluster, during the handshake."""
         if frame[2] & 0x80:
             return  # an event: nobody has registered yet
-        if self._awaits_from(side) and self._ends_it(frame):
+        if not self._awaits_from(side):
+            return
+        if self._ends_it(frame):
             # At once, because a cluster that refuses may close its connection before the other has answered.
             self._end_with(side, frame)
-        elif self.step is Step.SECONDARY and self._rule is not None and side is not self._rule.auth_primary:
+        elif self.step is Step.SECONDARY:
             self._secondary_answered(frame)
-        elif self._awaits & side:
+        else:
             self._awaits &= ~side
             self._answers[side] = frame
             if not self._awaits:

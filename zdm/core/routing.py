@@ -7,12 +7,13 @@ proxies instead of hosts.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from zdm.core.answers import unknown_statement
 from zdm.core.clusters import Side
 from zdm.core.connector import SideState
 from zdm.core.credentials import authentication_rule
+from zdm.core.intercept import INTERCEPTED_TABLES, Answer
 from zdm.core.plans import Plan, Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.rewriting import id_spans
@@ -36,16 +37,6 @@ from zdm.protocol.opcodes import (
 )
 from zdm.protocol.primitives import Reader
 from zdm.protocol.responses import Void
-
-INTERCEPTED_TABLES: Final = frozenset(("local", "peers", "peers_v2"))
-"""Tables of the keyspace `system` that show the proxies instead of the cluster's hosts."""
-
-
-class Answer(NamedTuple):
-    """An answer that the proxy makes itself, with the body in the session's version."""
-
-    opcode: int
-    body: bytes
 
 
 def route_of(statement: Statement, current_keyspace: str | None) -> Route:
@@ -136,8 +127,7 @@ class Routing:
         tables = self._state.snapshot.system_tables
         if tables is None or statement.table is None:
             return None
-        answer = tables.query(text, statement.table, self._state.local_address, self._state.version)
-        return None if answer is None else Answer(answer.opcode, answer.body)
+        return tables.query(text, statement.table, self._state.local_address, self._state.version)
 
     def _intercept_prepare(self, text: str, statement: Statement) -> Answer | None:
         tables = self._state.snapshot.system_tables
@@ -145,11 +135,9 @@ class Routing:
             return None
         keyspace = self._state.keyspace or ""
         answer = tables.prepare(text, keyspace, statement.table, self._state.local_address, self._state.version)
-        if answer is None:
-            return None
-        if answer.opcode == RESULT:
+        if answer is not None and answer.opcode == RESULT:
             self._remember_intercepted(answer.body, text)
-        return Answer(answer.opcode, answer.body)
+        return answer
 
     def _remember_intercepted(self, body: bytes, text: str) -> None:
         prepared_id = Reader(body, 4).short_bytes()

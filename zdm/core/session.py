@@ -21,10 +21,11 @@ from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
 from zdm.core.heartbeat import Heartbeat
+from zdm.core.intercept import Answer
 from zdm.core.keyspace import Keyspace
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Plan
-from zdm.core.routing import Answer, Routing
+from zdm.core.routing import Routing
 from zdm.core.settling import Settling
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
