@@ -28,6 +28,7 @@ from zdm.metrics import render
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
+from zdm.net.logins import AcceptedLogins
 from zdm.settings import new_meter, proxy_topology
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.workers import Worker
@@ -155,6 +156,7 @@ class ProxyService:
             timeouts,
             self._log,
             self._supervisor.refresh_schema,
+            AcceptedLogins(),
         )
 
     def _start_failed(self, failed: Failure) -> None:

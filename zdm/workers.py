@@ -23,6 +23,7 @@ from zdm.log import Log
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
+from zdm.net.session_host import Logins
 
 
 class WorkerRole(Protocol):
@@ -36,6 +37,9 @@ class WorkerRole(Protocol):
 
     def clients(self) -> int:
         """How many client connections it has."""
+
+    def attaching(self) -> int:
+        """How many clients still lack their target connection while target takes part."""
 
     def scrape(self) -> Deferred[Meter]:
         """Its counters now."""
@@ -58,6 +62,7 @@ class Worker:
         timeouts: dict[Side, float],
         log: Log,
         refresh_schema: Callable[[], None],
+        logins: Logins,
     ) -> None:
         """`now` is the sessions' clock in seconds, `timeouts` how long opening a connection to a cluster may take."""
         self.shared: Final = Shared(snapshot, meter, prepared)
@@ -66,6 +71,7 @@ class Worker:
         self.endpoint_factory: Final = endpoint_factory
         self.log: Final = log
         self.refresh_schema: Final = refresh_schema
+        self.logins: Final = logins
         self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
         self._clients: Final[dict[ClientConnection, None]] = {}
         self._is_draining = False
@@ -90,6 +96,10 @@ class Worker:
     def clients(self) -> int:
         """How many client connections it has."""
         return len(self._clients)
+
+    def attaching(self) -> int:
+        """How many clients still lack their target connection while target takes part."""
+        return 0
 
     def scrape(self) -> Deferred[Meter]:
         """Its counters now."""

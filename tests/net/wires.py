@@ -27,6 +27,7 @@ from zdm.core.snapshot import ClusterFacts, Settings, Snapshot
 from zdm.core.topology import Endpoint
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
+from zdm.net.logins import AcceptedLogins
 from zdm.workers import Worker
 
 ORIGIN, TARGET = Side.ORIGIN, Side.TARGET
@@ -212,6 +213,7 @@ class Stage:
             {ORIGIN: 5.0, TARGET: 5.0},
             log,
             lambda: self.refreshed.append(None),
+            AcceptedLogins(),
         )
 
     def snapshot(self, generation: int, known: frozenset[Endpoint] = frozenset()) -> Snapshot:

@@ -8,6 +8,7 @@ one. `Shared` is the worker's own: the prepared statements and the counters.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import Side
@@ -25,6 +26,13 @@ MAX_STREAMS: Final = 2048
 """Requests in flight for each cluster connection at most; larger settings have no effect (section 5.2)."""
 
 HIGHEST_STREAM: Final = 32767
+
+
+class TargetMode(Enum):
+    """What is done with target now: the effective mode, computed from what an operator asked for."""
+
+    DUAL = "DUAL"
+    ORIGIN_ONLY = "ORIGIN_ONLY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class Settings:
     heartbeat_interval: float = 30.0
     held_bytes: int = 16 * 1024 * 1024
     attach_hold: float = 2.0
+    target_disable_drain: float = 1.0
+    target_park: float = 5.0
     versions: frozenset[int] = frozenset(SUPPORTED_VERSIONS)
     """Protocol versions that clients may use."""
 
@@ -84,6 +94,12 @@ class Snapshot:
     target: ClusterFacts
     supported: dict[str, list[str]] = field(default_factory=dict)
     system_tables: SystemTables | None = None
+    mode: TargetMode = TargetMode.DUAL
+
+    @property
+    def target_enabled(self) -> bool:
+        """Target takes part."""
+        return self.mode is TargetMode.DUAL
 
     def facts(self, side: Side) -> ClusterFacts:
         """What is known of the cluster."""

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from zdm.core.clusters import Side
 from zdm.core.commands import Note
+from zdm.core.credentials import Credentials
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared
 from zdm.log import Log
@@ -17,6 +18,19 @@ from zdm.net.cluster import ClusterConnection, EndpointFactory
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
+
+
+class Logins(Protocol):
+    """The logins that target has accepted: who may come in while target is off and cannot be asked."""
+
+    def accepted(self, credentials: Credentials) -> None:
+        """Target has let these in. Called for every login, so it must be cheap for those that are known."""
+
+    def refused(self, credentials: Credentials) -> None:
+        """Target has refused these: they are not to be let in any more."""
+
+    def verify(self, credentials: Credentials) -> Deferred[bool]:
+        """Whether target accepted these before."""
 
 
 class SessionHost(Protocol):
@@ -33,6 +47,10 @@ class SessionHost(Protocol):
     @property
     def endpoint_factory(self) -> EndpointFactory:
         """The way to any host."""
+
+    @property
+    def logins(self) -> Logins:
+        """The logins that target has accepted."""
 
     @property
     def log(self) -> Log:
