@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -35,10 +35,10 @@ from tests.stage import (
     under,
 )
 from zdm.core.clusters import Side
-from zdm.core.commands import Close, Command, Connect, Note
+from zdm.core.commands import Attached, Close, Command, Connect, LoginJudged, Note, VerifyLogin
 from zdm.core.credentials import Credentials
 from zdm.core.session import Session
-from zdm.core.snapshot import Shared
+from zdm.core.snapshot import Shared, TargetMode
 
 _MOST_WAKE_UPS = 1000
 
@@ -75,6 +75,8 @@ class Play:
         self.closed = False
         self._unseen: dict[Side, deque[bytes]] = {side: deque() for side in Side}
         self._commands: deque[Command] = deque()
+        self.asked_eagerly = 0
+        self.judged: list[LoginJudged] = []
         self._notes: deque[Note] = deque()
         self._sent: list[bytes] = []
         self._timer: float | None = None
@@ -150,6 +152,20 @@ class Play:
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None) -> None:
         self._write(f"prepared elsewhere: ticket {ticket}")
         self._do(lambda: self.session.prepared_elsewhere(ticket, answer, self.now))
+
+    def switch(self, is_on: bool) -> None:
+        """An operator switches target on or off."""
+        self._write(f"target is switched {'on' if is_on else 'off'}")
+        mode = TargetMode.DUAL if is_on else TargetMode.ORIGIN_ONLY
+        snapshot = replace(self.shared.snapshot, generation=self.shared.snapshot.generation + 1, mode=mode)
+        self.shared.replace(snapshot)
+        self._do(lambda: self.session.apply(snapshot, self.now))
+
+    def verify(self, is_known: bool) -> None:
+        """Whether target accepted the client's login before."""
+        self.expect_a(VerifyLogin)
+        self._write(f"the login is {'known' if is_known else 'not known'}")
+        self._do(lambda: self.session.login_verified(is_known, self.now))
 
     def drain(self) -> None:
         self._write("drain")
@@ -270,9 +286,11 @@ class Play:
             self._fail("the session still awaits something")
         if not self.closed and self.session.awaits_time():
             self._fail("the session still wants a timer")
-        meters = (self.shared.meter.writes, self.shared.meter.reads_origin, self.shared.meter.reads_target)
-        if any(meter.inflight for meter in meters):
-            self._fail(f"requests counted as in flight: {[meter.inflight for meter in meters]}")
+        meter = self.shared.meter
+        kinds = ("writes", "reads_origin", "reads_target", "writes_disabled", "reads_disabled", "writes_attaching")
+        inflight = {kind: getattr(meter, kind).inflight for kind in (*kinds, "reads_attaching")}
+        if any(inflight.values()):
+            self._fail(f"requests counted as in flight: {inflight}")
 
     def end(self) -> None:
         """Nothing is left that was not looked at."""
@@ -287,6 +305,16 @@ class Play:
             self.expect_command(Connect(side))
         for side in (ORIGIN, TARGET):
             self.attach(side)
+        return self
+
+    def become_ready_without_target(self) -> Play:
+        """The same while target is switched off."""
+        self.expect_command(Connect(ORIGIN))
+        self.attach(ORIGIN)
+        self.client_sends(frames.startup(1, version=self.version))
+        startup = self.expect_forwarded(to={ORIGIN})
+        self.answer(startup, ORIGIN, frames.ready(version=self.version))
+        self.expect_client(frames.ready(1, version=self.version))
         return self
 
     def become_ready(self) -> Play:
@@ -359,7 +387,12 @@ class Play:
             if isinstance(command, Note):
                 self._notes.append(command)
                 continue
-            self._commands.append(command)
+            if isinstance(command, Connect) and command.eager:
+                self.asked_eagerly += 1  # nothing waits for it: most plays do not mind
+            elif isinstance(command, LoginJudged):
+                self.judged.append(command)
+            elif not isinstance(command, Attached):
+                self._commands.append(command)
             if isinstance(command, Close):
                 self.connected.discard(command.side)
                 self.closed = self.closed or command.side is CLIENT

@@ -10,7 +10,7 @@ from zdm.core.clusters import Side
 from zdm.core.credentials import Credentials
 from zdm.core.intercept import SystemTables
 from zdm.core.prepared import PreparedCache
-from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot
+from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot, TargetMode
 from zdm.metrics import Meter
 from zdm.protocol.opcodes import opcode_name
 
@@ -28,16 +28,22 @@ def stage(
     prepared: PreparedCache | None = None,
     versions: tuple[int, int] = (4, 4),
     tables: SystemTables | None = None,
+    mode: TargetMode = TargetMode.DUAL,
+    asks: tuple[bool, bool] = (True, True),
     **changes: Any,
 ) -> Shared:
-    """What a session shares: `changes` are fields of `Settings`, `versions` those of the control connections."""
+    """What a session shares: `changes` are fields of `Settings`, `versions` those of the control connections.
+
+    `asks`: origin and target ask for credentials, as far as is known.
+    """
     snapshot = Snapshot(
         1,
         replace(settings or Settings(), **changes),
-        ClusterFacts(version=versions[0], credentials=ORIGIN_USER),
-        ClusterFacts(version=versions[1], credentials=TARGET_USER),
+        ClusterFacts(asks[0], version=versions[0], credentials=ORIGIN_USER),
+        ClusterFacts(asks[1], version=versions[1], credentials=TARGET_USER),
         SUPPORTED,
         tables,
+        mode,
     )
     return Shared(snapshot, Meter(), PreparedCache() if prepared is None else prepared)
 

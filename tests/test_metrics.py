@@ -55,7 +55,7 @@ zdm_pscache_entries_total 2
 # TYPE zdm_pscache_miss_total counter
 zdm_pscache_miss_total 0
 """
-OWN = re.compile("zdm_proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total")
+OWN = re.compile("zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total|target_)")
 INNER_BUCKET = re.compile(r'_bucket\{.*le="(?!0\.001"|\+Inf")')
 
 
@@ -85,7 +85,7 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     names = re.findall(r"# HELP (\S+)", render(Meter(), "zdm"))
-    assert names == sorted(names) and len(names) == 12
+    assert names == sorted(names) and len(names) == 16
 
 
 def test_the_prefix_is_the_operators() -> None:

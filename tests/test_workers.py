@@ -67,7 +67,8 @@ def test_a_client_that_stays_without_target_is_not_said_to_be_refused(stage: Sta
     stage.worker.unreachable(TARGET, "refused", client.connection.session)
     assert stage.log.lines[-1] == (
         "warn",
-        "The TARGET connection of client 127.0.90.200:50000 could not be opened again: refused",
+        "The TARGET connection of client 127.0.90.200:50000 could not be opened again: refused. "
+        "Clients without it now: 0.",
     )
 
 

@@ -49,17 +49,32 @@ class Histogram:
 
 
 class RequestMeter:
-    """The requests of one forward decision."""
+    """The requests of one forward decision: `inflight` now, `cancelled` because their client went, the rest by time."""
 
-    __slots__ = ("duration", "inflight")
+    __slots__ = ("cancelled", "duration", "inflight")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.inflight: int = 0
+        self.cancelled: int = 0
         self.duration: Final = Histogram(bounds)
+
+    @property
+    def begun(self) -> int:
+        """All that were ever sent."""
+        return self.inflight + self.cancelled + sum(self.duration.counts)
 
     def add(self, other: RequestMeter) -> None:
         self.inflight += other.inflight
+        self.cancelled += other.cancelled
         self.duration.add(other.duration)
+
+
+def together(*meters: RequestMeter) -> RequestMeter:
+    """What several meters, of the same bounds, have counted."""
+    total = RequestMeter(meters[0].duration.bounds)
+    for meter in meters:
+        total.add(meter)
+    return total
 
 
 class Meter:
@@ -71,6 +86,8 @@ class Meter:
         "failed_connections_target",
         "failed_reads_origin",
         "failed_reads_target",
+        "abandoned_reads",
+        "abandoned_writes",
         "failed_writes_both",
         "failed_writes_origin",
         "failed_writes_target",
@@ -78,11 +95,17 @@ class Meter:
         "mended",
         "pscache_entries",
         "pscache_misses",
+        "reads_attaching",
+        "reads_disabled",
         "reads_origin",
         "reads_target",
         "rejected",
+        "target_attaching",
+        "target_enabled",
         "timed_out",
         "writes",
+        "writes_attaching",
+        "writes_disabled",
     )
 
     def __init__(
@@ -92,6 +115,15 @@ class Meter:
         self.reads_origin: Final = RequestMeter(origin_bounds)
         self.reads_target: Final = RequestMeter(target_bounds)
         self.writes: Final = RequestMeter(origin_bounds)
+        # what target should have got as well, or instead: off, or on again and not attached yet
+        self.reads_disabled: Final = RequestMeter(origin_bounds)
+        self.reads_attaching: Final = RequestMeter(origin_bounds)
+        self.writes_disabled: Final = RequestMeter(origin_bounds)
+        self.writes_attaching: Final = RequestMeter(origin_bounds)
+        self.abandoned_reads: int = 0
+        self.abandoned_writes: int = 0
+        self.target_enabled: int = 1
+        self.target_attaching: int = 0
         self.client_connections: int = 0
         self.failed_connections_origin: int = 0
         self.failed_connections_target: int = 0
@@ -107,11 +139,26 @@ class Meter:
         self.rejected: int = 0
         self.timed_out: int = 0
 
+    def abandoned(self, is_read: bool) -> None:
+        """Nobody waits any more for target's answer to a request, because target was switched off."""
+        if is_read:
+            self.abandoned_reads += 1
+        else:
+            self.abandoned_writes += 1
+
     def add(self, other: Meter) -> None:
         """Count what `other` has counted. The statement cache is shared, so its fullest copy is its size."""
         self.reads_origin.add(other.reads_origin)
         self.reads_target.add(other.reads_target)
         self.writes.add(other.writes)
+        self.reads_disabled.add(other.reads_disabled)
+        self.reads_attaching.add(other.reads_attaching)
+        self.writes_disabled.add(other.writes_disabled)
+        self.writes_attaching.add(other.writes_attaching)
+        self.abandoned_reads += other.abandoned_reads
+        self.abandoned_writes += other.abandoned_writes
+        self.target_attaching += other.target_attaching
+        self.target_enabled = min(self.target_enabled, other.target_enabled)
         self.client_connections += other.client_connections
         self.failed_connections_origin += other.failed_connections_origin
         self.failed_connections_target += other.failed_connections_target
@@ -162,7 +209,11 @@ def families(meter: Meter) -> list[Family]:
 
 
 def _reference_families(meter: Meter) -> list[Family]:
-    by_type = {"reads_origin": meter.reads_origin, "reads_target": meter.reads_target, "writes": meter.writes}
+    by_type = {
+        "reads_origin": together(meter.reads_origin, meter.reads_disabled, meter.reads_attaching),
+        "reads_target": meter.reads_target,
+        "writes": together(meter.writes, meter.writes_disabled, meter.writes_attaching),
+    }
     return [
         _single(
             "client_connections_total", "gauge", "Number of client connections currently open", meter.client_connections
@@ -220,7 +271,37 @@ def _reference_families(meter: Meter) -> list[Family]:
 
 
 def _own_families(meter: Meter) -> list[Family]:
+    skipped = {
+        ("attaching", "reads"): meter.reads_attaching,
+        ("attaching", "writes"): meter.writes_attaching,
+        ("disabled", "reads"): meter.reads_disabled,
+        ("disabled", "writes"): meter.writes_disabled,
+    }
     return [
+        Family(
+            "target_abandoned_requests_total",
+            "counter",
+            "Running total of requests sent to target whose answer nobody waits for because target was disabled",
+            _by("type", {"reads": meter.abandoned_reads, "writes": meter.abandoned_writes}),
+        ),
+        _single(
+            "target_attaching_sessions",
+            "gauge",
+            "Number of client connections that still lack their target connection while target is enabled",
+            meter.target_attaching,
+        ),
+        _single(
+            "target_enabled",
+            "gauge",
+            "Whether the target cluster is enabled (1) or disabled (0)",
+            meter.target_enabled,
+        ),
+        Family(
+            "target_skipped_requests_total",
+            "counter",
+            "Running total of requests that target did not get because it was disabled or not attached yet",
+            [Sample((("reason", why), ("type", kind)), by.begun) for (why, kind), by in skipped.items()],
+        ),
         _single(
             "proxy_late_answers_total",
             "counter",

@@ -24,6 +24,10 @@ from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
 from zdm.net.session_host import Logins
+from zdm.net.turns import AttachTurns
+
+_QUIET: Final = 10.0
+"""Seconds in which clients that cannot be attached again are told of once, however many they are."""
 
 
 class WorkerRole(Protocol):
@@ -72,8 +76,10 @@ class Worker:
         self.log: Final = log
         self.refresh_schema: Final = refresh_schema
         self.logins: Final = logins
+        self.turns: Final = AttachTurns()
         self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
         self._clients: Final[dict[ClientConnection, None]] = {}
+        self._quiet_until = 0.0
         self._is_draining = False
         self._drained: Deferred[None] | None = None
         self._notes: Final = {"debug": log.debug, "info": log.info, "warn": log.warn, "error": log.error}
@@ -99,13 +105,15 @@ class Worker:
 
     def attaching(self) -> int:
         """How many clients still lack their target connection while target takes part."""
-        return 0
+        return sum(connection.session.is_attaching for connection in self._clients)
 
     def scrape(self) -> Deferred[Meter]:
         """Its counters now."""
         meter = self.shared.meter
         meter.client_connections = len(self._clients)
         meter.pscache_entries = len(self.shared.prepared)
+        meter.target_enabled = int(self.shared.snapshot.target_enabled)
+        meter.target_attaching = self.attaching()
         return succeed(meter)
 
     def drain(self, limit: float) -> Deferred[None]:
@@ -152,8 +160,12 @@ class Worker:
             self.log.error(
                 f"Client Handler could not be created: no connection to {side.name} for client {client}: {reason}"
             )
-        else:
-            self.log.warn(f"The {side.name} connection of client {client} could not be opened again: {reason}")
+        elif self.now() >= self._quiet_until:
+            self._quiet_until = self.now() + _QUIET
+            self.log.warn(
+                f"The {side.name} connection of client {client} could not be opened again: {reason}. "
+                f"Clients without it now: {self.attaching()}."
+            )
 
     def note(self, note: Note) -> None:
         """A line of a session's."""

@@ -96,7 +96,7 @@ def test_a_side_that_cannot_be_set_back_is_dropped(play: Play, side: Side, how: 
         play.answer(back, side, INVALID_KEYSPACE)
     else:
         play.time_passes(10.1)
-    play.expect_close(side, "could not be set back")
+    play.expect_close(side, "could not be set")
     if side is ORIGIN:
         play.expect_close(CLIENT)
         return

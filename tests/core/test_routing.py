@@ -253,7 +253,7 @@ def test_an_absurdly_long_unknown_column_is_named_as_far_as_an_error_can_hold(sh
 def test_a_new_generation_is_what_the_next_answer_is_made_of(play: Play) -> None:
     """What the control connections find changes while sessions live."""
     offered = {"CQL_VERSION": ["3.4.7"]}
-    play.session.apply(replace(play.shared.snapshot, generation=2, supported=offered))
+    play.session.apply(replace(play.shared.snapshot, generation=2, supported=offered), play.now)
     play.client_sends(frames.options(1))
     play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.supported())
     play.expect_client(frames.supported(1, offered))

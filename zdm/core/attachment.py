@@ -14,9 +14,9 @@ from typing import Final
 from zdm.core.aggregation import error_code
 from zdm.core.answers import overloaded
 from zdm.core.clusters import Side
-from zdm.core.connector import SideState
+from zdm.core.commands import Attached
 from zdm.core.dispatch import Dispatch
-from zdm.core.side_handshake import HandshakeFailed, SideHandshake
+from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal
 from zdm.core.state import SHUTTING_DOWN, SessionState
 from zdm.protocol.errors import ErrorCode
 
@@ -36,11 +36,19 @@ _TRANSIENT: Final = frozenset(
 class Attachment:
     """The attachment under way, if any. Origin's loss ends a session, so only target is ever attached anew."""
 
-    __slots__ = ("_dispatch", "_handshake", "_lose", "_side", "_state", "deadline")
+    __slots__ = ("_dispatch", "_handshake", "_lose", "_side", "_state", "_take_up", "deadline")
 
-    def __init__(self, state: SessionState, dispatch: Dispatch, lose: Callable[[Side, str], None]) -> None:
+    def __init__(
+        self,
+        state: SessionState,
+        dispatch: Dispatch,
+        take_up: Callable[[Side], None],
+        lose: Callable[[Side, str], None],
+    ) -> None:
+        """`take_up` is called when the connection may be used, `lose` when it has to be given up."""
         self._state: Final = state
         self._dispatch: Final = dispatch
+        self._take_up: Final = take_up
         self._lose: Final = lose
         self._side = Side.CLIENT
         self._handshake: SideHandshake | None = None
@@ -72,11 +80,14 @@ class Attachment:
         if request is not None:
             self._send(request)
             return
-        side = self._side
+        side, handshake = self._side, self._handshake
         self._end()
         connector = self._state.connector(side)
-        connector.state, connector.attempts = SideState.READY, 0
-        self._dispatch.release()
+        connector.attempts, connector.keyspace = 0, handshake.keyspace
+        if handshake.has_authenticated:
+            self._state.judged(side, is_accepted=True)
+        self._state.commands.append(Attached(side))
+        self._take_up(side)
 
     def expire(self, now: float) -> None:
         """The cluster does not answer: try again later."""
@@ -101,6 +112,8 @@ class Attachment:
     def _refused(self, failure: HandshakeFailed) -> None:
         state, side = self._state, self._side
         self._end()
+        if is_refusal(failure):
+            state.judged(side, is_accepted=False)
         client = state.client_name
         state.note("warn", f"{side.name} lets client {client} in no more: {failure.reason}; closing the client.")
         for request in list(state.pending.values()):

@@ -9,11 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zdm.core.clusters import Side
+from zdm.core.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a connection to the cluster; answered by `Session.attached` or `Session.cluster_lost`."""
+    """Open a connection to the cluster; answered by `Session.attached` or `Session.cluster_lost`.
+
+    `eager`: nothing waits for it, so others may go first. The same command without it may follow: now something waits.
+    """
+
+    side: Side
+    eager: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A connection that was opened after the client's handshake is in use."""
 
     side: Side
 
@@ -52,4 +64,19 @@ class PrepareElsewhere:
     ticket: int
 
 
-Command = Connect | Close | Note | RefreshSchema | PrepareElsewhere
+@dataclass(frozen=True, slots=True)
+class VerifyLogin:
+    """Find out whether target accepted these credentials before; answered by `Session.login_verified`."""
+
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class LoginJudged:
+    """Target has let a client in with these credentials of its own, or has refused them."""
+
+    credentials: Credentials
+    is_accepted: bool
+
+
+Command = Connect | Attached | Close | Note | RefreshSchema | PrepareElsewhere | VerifyLogin | LoginJudged

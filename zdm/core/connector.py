@@ -21,13 +21,18 @@ from zdm.protocol.frames import FrameBuffer
 
 
 class SideState(Enum):
-    """Where a cluster connection is: ABSENT -> CONNECTING -> HANDSHAKING -> READY -> LOST -> CONNECTING..."""
+    """Where a cluster connection is: ABSENT -> CONNECTING -> HANDSHAKING -> READY -> LOST -> CONNECTING...
+
+    READY -> PARKED when target is switched off, and back to READY if that is soon over, else to ABSENT.
+    """
 
     ABSENT = 0
     CONNECTING = 1
     HANDSHAKING = 2
     READY = 3
     LOST = 4
+    PARKED = 5
+    """Open, and nothing new is sent; what is owed may still come."""
 
 
 class Owed:
@@ -62,6 +67,10 @@ class ClusterConnector:
     __slots__ = (
         "attempts",
         "incoming",
+        "is_eager",
+        "is_late",
+        "is_stray",
+        "keyspace",
         "last_heard",
         "last_heartbeat",
         "outbox",
@@ -85,6 +94,14 @@ class ClusterConnector:
         self.owed_since = now
         self.attempts = 0
         self.retry_at = 0.0
+        self.keyspace: str | None = None
+        """The keyspace that was set last on this connection."""
+        self.is_stray = False
+        """Nobody knows its keyspace, so it is not to be used again."""
+        self.is_late = False
+        """The session has lacked this side since it was switched on."""
+        self.is_eager = False
+        """The connection that is being opened is for nothing that waits."""
 
     def reset(self, state: SideState) -> list[Internal]:
         """Forget everything that belonged to the connection that ended; the proxy's own requests that it leaves."""
@@ -94,6 +111,8 @@ class ClusterConnector:
         self.incoming.clear()
         self.special.clear()
         self.owed = 0
+        self.keyspace = None
+        self.is_stray = False
         return orphans
 
     def free_id(self, pending: dict[int, PendingRequest], top: int) -> int:

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from zdm.core.clusters import Side
+from zdm.protocol.envelope import body_start
+from zdm.protocol.exceptions import RemoteProtocolError
+from zdm.protocol.frames import HEADER_LENGTH
+from zdm.protocol.primitives import Reader
 
 DSE_AUTHENTICATOR: Final = "com.datastax.bdp.cassandra.auth.DseAuthenticator"
 PLAIN: Final = b"PLAIN"
@@ -50,6 +54,25 @@ def parse_token(token: bytes) -> tuple[bytes, Credentials] | None:
         return parts[0], Credentials(parts[1].decode(), parts[2].decode())
     except UnicodeDecodeError:
         return None
+
+
+def sent_credentials(frame: bytes) -> tuple[bytes, Credentials] | None:
+    """Authorization id and credentials of an AUTH_RESPONSE frame; nothing where its token carries none.
+
+    Raises RemoteProtocolError where it cannot be read.
+    """
+    try:
+        token = Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], False)).bytes()
+    except RemoteProtocolError as fault:
+        raise RemoteProtocolError(f"AUTH_RESPONSE cannot be read: {fault.message}") from None
+    if token is None or not carries_credentials(token):
+        return None
+    parsed = parse_token(token)
+    if parsed is None:
+        raise RemoteProtocolError(
+            "AUTH_RESPONSE holds no SASL PLAIN credentials: user name and password, each after a NUL"
+        )
+    return parsed
 
 
 @dataclass(frozen=True, slots=True)

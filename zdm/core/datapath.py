@@ -64,6 +64,7 @@ class DataPath:
         taken_origin, taken_target = state.origin.special, state.target.special
         settings = state.snapshot.settings
         by_route, top, longest = state.shared.plans.by_route, settings.top_stream, settings.max_frame_bytes
+        at_origin_only = state.shared.plans.needs == ORIGIN_BIT
         entries = state.shared.prepared.entries
         unpack, size = HEADER.unpack_from, len(data)
         offset = run_awaits = id_end = 0
@@ -81,7 +82,11 @@ class DataPath:
             elif opcode == EXECUTE:
                 id_end = offset + _ID + (data[offset + 9] << 8) + data[offset + 10]
                 entry = entries.get(data[offset + _ID : id_end])
-                if entry is not None and (entry.verbatim or (entry.exchangeable and id_end <= end)):
+                if entry is not None and (
+                    entry.verbatim
+                    or (entry.exchangeable and id_end <= end)
+                    or (at_origin_only and entry.is_forwarded and id_end <= end)
+                ):
                     entry.used = True
                     plan = by_route[entry.index]
                     if not entry.verbatim and plan.awaits & TARGET_BIT:
@@ -155,7 +160,7 @@ class DataPath:
             plan = request.plan
             awaits = request.awaits = request.awaits ^ bit
             if awaits:
-                if plan.keep == bit:
+                if plan.keeps & bit:
                     if bit == ORIGIN_BIT:
                         request.origin = data[offset:end]
                     else:
@@ -183,7 +188,9 @@ class DataPath:
     def _room(self) -> int:
         """How many requests may take the fast path before limits must be looked at closely; 0 while a side is away."""
         state = self._state
-        if state.origin.state is not SideState.READY or state.target.state is not SideState.READY:
+        if state.origin.state is not SideState.READY:
+            return 0
+        if state.target.state is not SideState.READY and state.shared.plans.needs & TARGET_BIT:
             return 0
         used = len(state.pending) + max(len(state.origin.special), len(state.target.special))
         return state.snapshot.settings.stream_limit - used

@@ -8,6 +8,7 @@ expires while held was executed nowhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from zdm.core.answers import overloaded, unknown_statement
@@ -15,6 +16,7 @@ from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.commands import Connect
 from zdm.core.connector import ClusterConnector, Internal, SideState, StreamsExhausted
 from zdm.core.pending import PendingRequest
+from zdm.core.prepared import PreparedStatement
 from zdm.core.rewriting import exchange_ids, id_spans
 from zdm.core.state import SHUTTING_DOWN, SessionState
 from zdm.protocol.frames import encode_frame, with_stream
@@ -35,14 +37,27 @@ class UnknownStatement(Exception):
         self.prepared_id = prepared_id
 
 
+class NeverPrepared(Exception):
+    """Statements of the request were prepared while target was off: target has no id for them yet."""
+
+    def __init__(self, statements: list[PreparedStatement]) -> None:
+        Exception.__init__(self)
+        self.statements = statements
+
+
+Preparing = Callable[[PendingRequest, list[PreparedStatement]], None]
+
+
 class Dispatch:
     """Sends one session's requests."""
 
-    __slots__ = ("_quiet_until", "_state")
+    __slots__ = ("_quiet_until", "_state", "prepare_first")
 
     def __init__(self, state: SessionState) -> None:
         self._state: Final = state
         self._quiet_until = 0.0
+        self.prepare_first: Preparing | None = None
+        """Takes a request with statements that target has never prepared; set by mending."""
 
     def send(self, request: PendingRequest) -> None:
         """Forward the request, or hold it; it is answered at once where it can be neither.
@@ -61,9 +76,12 @@ class Dispatch:
                 self._forward(request, sides)
             except UnknownStatement as unknown:
                 state.answer_error(request.stream, unknown_statement(unknown.prepared_id))
+            except NeverPrepared as never:
+                assert self.prepare_first is not None
+                self.prepare_first(request, never.statements)
 
     def send_to(self, side: Side, request: PendingRequest) -> None:
-        """Forward the request's frame to one cluster (again). Raises UnknownStatement."""
+        """Forward the request's frame to one cluster (again). Raises UnknownStatement, NeverPrepared."""
         connector = self._state.connector(side)
         stream = self._reserve(connector, request)
         self._write(connector, request, stream, self._frame_for(side, request))
@@ -83,7 +101,11 @@ class Dispatch:
             if not self._absent(request):
                 self.let_go(request)
                 self.send(request)
-        # They came before others that are in flight already, and `pending` is in the order in which requests expire.
+        self.put_in_order()
+
+    def put_in_order(self) -> None:
+        """Requests were sent that came before others that are in flight already: `pending` is ordered by arrival."""
+        pending = self._state.pending
         in_order = sorted(pending.values(), key=lambda request: request.started)
         pending.clear()
         pending.update((request.stream, request) for request in in_order)
@@ -94,11 +116,14 @@ class Dispatch:
         self._state.held_bytes -= request.end - request.start
         del self._state.pending[request.stream]
 
-    def attach(self, connector: ClusterConnector) -> None:
+    def attach(self, connector: ClusterConnector, is_eager: bool = False) -> None:
         """Ask for a connection where there is none and the last failure is long enough ago."""
         if connector.state in (SideState.ABSENT, SideState.LOST) and self._state.now >= connector.retry_at:
             connector.state = SideState.CONNECTING
-            self._state.commands.append(Connect(connector.side))
+        elif connector.state is not SideState.CONNECTING or is_eager or not connector.is_eager:
+            return
+        connector.is_eager = is_eager
+        self._state.commands.append(Connect(connector.side, is_eager))
 
     def postpone(self, connector: ClusterConnector) -> None:
         """An attempt to attach failed: wait longer each time before the next."""
@@ -114,20 +139,25 @@ class Dispatch:
         return [connector for connector in self._sides(request) if connector.state is not SideState.READY]
 
     def _hold(self, request: PendingRequest, absent: list[ClusterConnector]) -> None:
+        names = " and ".join(connector.side.name for connector in absent)
+        if self.hold(request, f"the connection to {names}"):
+            for connector in absent:
+                self.attach(connector)
+
+    def hold(self, request: PendingRequest, awaited: str) -> bool:
+        """Keep the request; False, and answered, where too much is held already. `awaited` is for that answer."""
         state = self._state
         size = request.end - request.start
         if state.held_bytes + size > state.snapshot.settings.held_bytes:
-            names = " and ".join(connector.side.name for connector in absent)
-            state.answer_error(request.stream, overloaded(f"too much is waiting for the connection to {names}"))
-            return
+            state.answer_error(request.stream, overloaded(f"too much is waiting for {awaited}"))
+            return False
         request.held, request.awaits = True, 0
         # The read buffer may hold much more than this request, and a held one may wait for seconds.
         request.chunk, request.start, request.end = request.frame(), 0, size
         state.held_bytes += size
         state.sooner = True
         state.pending[request.stream] = request
-        for connector in absent:
-            self.attach(connector)
+        return True
 
     def _has_room(self, connector: ClusterConnector) -> bool:
         state = self._state
@@ -184,11 +214,16 @@ class Dispatch:
         spans = id_spans(frame)
         entries = self._state.shared.prepared.entries
         replacements: list[bytes] = []
+        never: list[PreparedStatement] = []
         for _, prepared_id in spans:
             entry = entries.get(prepared_id)
             if entry is None:
                 raise UnknownStatement(prepared_id)
+            if not entry.target_id:
+                never.append(entry)
             replacements.append(entry.target_id)
+        if never:
+            raise NeverPrepared(never)
         if all(old == new for (_, old), new in zip(spans, replacements, strict=True)):
             return frame
         return exchange_ids(frame, spans, replacements)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from zdm.core.clusters import Side
 from zdm.core.handshake import ClientHandshake
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.errors import Error, ErrorCode
@@ -16,6 +17,9 @@ from zdm.protocol.opcodes import ERROR, REQUESTS, opcode_name
 
 MAX_EARLY_BYTES: Final = 64 * 1024
 """What a client may send, in bytes, before it is let in."""
+
+_READABLE: Final = frozenset((3, 4, 5, 0x41, 0x42))
+"""Versions of answers that can be cut and relayed: all whose header has nine bytes."""
 
 
 class EarlyFrames:
@@ -48,6 +52,17 @@ class EarlyFrames:
         """What came after the handshake's last frame; it is not kept any more."""
         rest, self._kept = self._kept, b""
         return rest
+
+    def reads(self, side: Side, version: int) -> bool:
+        """An answer whose first byte names this version can be read; if not, the client has been told (section 2.3)."""
+        if version in _READABLE:
+            return True
+        state = self._state
+        error = Error(ErrorCode.PROTOCOL_ERROR, f"Invalid or unsupported protocol version ({version})")
+        known = state.snapshot.facts(side).version
+        state.outbox.append(encode_frame(known | RESPONSE_BIT, 0, ERROR, error.encode(known)))
+        state.close(f"{side.name} answered in protocol version {version}")
+        return False
 
     def acceptable(self, frame: bytes, longest: int) -> bool:
         """The frame's header is in order; if not, the client has been told, and is closed where it must be."""

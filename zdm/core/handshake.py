@@ -2,6 +2,9 @@
 
 Client frames are taken one at a time. The answer that lets the client in is held until the other cluster has let the
 proxy in on the client's behalf as well, so that no client is ever ready before both of its cluster connections are.
+
+A handshake that began while target was off, or saw it switched off, is held with origin alone to its end, whatever is
+switched meanwhile; `admission` then says who checks the client.
 """
 
 from __future__ import annotations
@@ -9,16 +12,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from zdm.core.admission import Admission
 from zdm.core.aggregation import error_code
-from zdm.core.clusters import BOTH, CLUSTERS, Side, other
+from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side, other
 from zdm.core.connector import SideState
-from zdm.core.credentials import AuthenticationRule, authentication_rule, carries_credentials, parse_token
+from zdm.core.credentials import AuthenticationRule, Credentials, authentication_rule, sent_credentials
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_stream
+from zdm.protocol.frames import HEADER_LENGTH, with_stream
 from zdm.protocol.opcodes import (
     AUTH_CHALLENGE,
     AUTH_RESPONSE,
@@ -34,9 +38,6 @@ from zdm.protocol.opcodes import (
 from zdm.protocol.primitives import Reader, encode_bytes
 from zdm.protocol.responses import Supported
 
-_READABLE: Final = frozenset((3, 4, 5, 0x41, 0x42))
-"""Versions of answers that can be cut and relayed: all whose header has nine bytes."""
-
 _STREAM: Final = 0  # one frame at a time, so any id will do towards the clusters
 
 
@@ -50,6 +51,8 @@ class Step(Enum):
     AUTHENTICATION = 3
     """The auth-primary's answer to the client's credentials."""
     SECONDARY = 4
+    VERIFICATION = 5
+    """Whether target accepted the client's credentials before."""
 
 
 class ClientHandshake:
@@ -57,11 +60,13 @@ class ClientHandshake:
 
     __slots__ = (
         "_admission",
+        "_admitted_with",
         "_answers",
         "_awaits",
         "_refusal",
         "_rule",
         "_secondary",
+        "_sides",
         "_started",
         "_state",
         "_stream",
@@ -80,14 +85,16 @@ class ClientHandshake:
         self._rule: AuthenticationRule | None = None
         self._started = False
         self._to_startup: dict[Side, bytes] = {}
-        self._admission = b""
+        self._sides = BOTH if state.snapshot.target_enabled else ORIGIN_BIT
+        self._admission: Final = Admission(state)
+        self._admitted_with = b""
         self._refusal = b""
         self._secondary: SideHandshake | None = None
 
     def takes_frames(self) -> bool:
         """The client's next frame may be given to `client_sent`."""
         return self.step is Step.CLIENT and all(
-            self._state.connector(side).state is SideState.HANDSHAKING for side in CLUSTERS
+            self._state.connector(side).state is SideState.HANDSHAKING for side in CLUSTERS if self._sides & side
         )
 
     def client_sent(self, frame: bytes) -> None:
@@ -95,7 +102,7 @@ class ClientHandshake:
         self._stream = int.from_bytes(frame[2:4], "big", signed=True)
         opcode = frame[4]
         if opcode == OPTIONS:
-            self._forward(frame, Step.OPTIONS, BOTH)
+            self._forward(frame, Step.OPTIONS, self._sides)
         elif opcode == STARTUP and not self._started:
             self._startup(frame)
         elif opcode == AUTH_RESPONSE and self._rule is not None:
@@ -121,21 +128,11 @@ class ClientHandshake:
             if not self._awaits:
                 self._answered()
 
-    def reads(self, side: Side, version: int) -> bool:
-        """An answer whose first byte names this version can be read; if not, the client has been told (section 2.3)."""
-        if version in _READABLE:
-            return True
-        state = self._state
-        error = Error(ErrorCode.PROTOCOL_ERROR, f"Invalid or unsupported protocol version ({version})")
-        known = state.snapshot.facts(side).version
-        state.outbox.append(encode_frame(known | RESPONSE_BIT, 0, ERROR, error.encode(known)))
-        state.close(f"{side.name} answered in protocol version {version}")
-        return False
-
     def expire(self, now: float) -> None:
         """A cluster did not answer within the request timeout: the session cannot come about."""
         if self.deadline is not None and now >= self.deadline:
             silent = " and ".join(side.name for side in CLUSTERS if self._awaits & side) or "the secondary cluster"
+            silent = "the check of its login" if self.step is Step.VERIFICATION else silent
             self._state.note(
                 "warn", f"Handshake of client {self._state.client_name} timed out: no answer from {silent}; closing it."
             )
@@ -153,30 +150,96 @@ class ClientHandshake:
             self._refuse(f"Unknown compression algorithm: {algorithm[:80]} (this proxy offers none)")
             return
         self._state.startup_body = frame[start:]
-        self._forward(frame, Step.STARTUP, BOTH)
+        self._forward(frame, Step.STARTUP, self._sides)
 
     def _authenticate(self, frame: bytes, rule: AuthenticationRule) -> None:
-        state = self._state
         try:
-            token = Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], False)).bytes()
+            sent = sent_credentials(frame)
         except RemoteProtocolError as fault:
-            self._refuse(f"AUTH_RESPONSE cannot be read: {fault.message}")
+            self._refuse(fault.message)
             return
-        if token is not None and carries_credentials(token):
-            parsed = parse_token(token)
-            if parsed is None:
-                self._refuse("AUTH_RESPONSE holds no SASL PLAIN credentials: user name and password, each after a NUL")
-                return
-            state.credentials[rule.clients] = parsed[1]
-            configured = state.snapshot.facts(other(rule.clients)).credentials
-            if configured is not None:
-                state.credentials[other(rule.clients)] = configured
-            if rule.clients is not rule.auth_primary and configured is not None:
-                body = encode_bytes(configured.token(parsed[0]))
-                self._await(Step.AUTHENTICATION, rule.auth_primary)
-                state.request(rule.auth_primary, _STREAM, AUTH_RESPONSE, body)
-                return
-        self._forward(frame, Step.AUTHENTICATION, rule.auth_primary)
+        if sent is not None:
+            self._admission.authorization_id, credentials = sent
+            self._with_credentials(frame, rule, credentials)
+        elif self._sides & rule.auth_primary:
+            self._forward(frame, Step.AUTHENTICATION, rule.auth_primary)
+        else:
+            self._relay(self._admission.refusal())
+
+    def _with_credentials(self, frame: bytes, rule: AuthenticationRule, credentials: Credentials) -> None:
+        state = self._state
+        state.credentials[rule.clients] = credentials
+        configured = state.snapshot.facts(other(rule.clients)).credentials
+        if configured is not None:
+            state.credentials[other(rule.clients)] = configured
+        if self._sides == ORIGIN_BIT and rule.clients is Side.TARGET:
+            self._admission.is_checked = False
+            self._verify()
+        elif rule.clients is not rule.auth_primary and configured is not None:
+            self._log_in(rule.auth_primary, configured)
+        else:
+            self._forward(frame, Step.AUTHENTICATION, rule.auth_primary)
+
+    def _log_in(self, side: Side, credentials: Credentials) -> None:
+        self._await(Step.AUTHENTICATION, side)
+        token = credentials.token(self._admission.authorization_id)
+        self._state.request(side, _STREAM, AUTH_RESPONSE, encode_bytes(token))
+
+    # Without target
+
+    def leave_target(self) -> None:
+        """Target was switched off: the rest is held with origin alone."""
+        if not self._sides & TARGET_BIT:
+            return
+        self._sides = ORIGIN_BIT
+        waited_for, self._awaits = self._awaits, self._awaits & ORIGIN_BIT
+        if self._awaits_from_target(waited_for):
+            if self.step in (Step.OPTIONS, Step.STARTUP):
+                self._answered()
+            else:
+                self._vouch()
+
+    def login_verified(self, is_known: bool) -> None:
+        """Whether target accepted the client's credentials before."""
+        if self.step is Step.VERIFICATION:
+            self._verified(is_known)
+
+    def _awaits_from_target(self, waited_for: int) -> bool:
+        """Nothing more is to come before the next step, now that target has no say."""
+        if self.step is Step.SECONDARY:
+            return self._rule is not None and self._rule.auth_primary is Side.ORIGIN
+        return waited_for == TARGET_BIT
+
+    def _vouch(self) -> None:
+        """Target was asked who the client is, and will not say any more."""
+        assert self._rule is not None
+        if self._admission.is_open(self._rule):
+            self._verify()
+        elif self._admitted_with:
+            self._ready()
+        else:
+            self._state.close("target was switched off while it asked for the client's credentials")
+
+    def _verify(self) -> None:
+        self._await(Step.VERIFICATION, 0)
+        if self._admission.is_known():
+            self._verified(True)
+
+    def _verified(self, is_known: bool) -> None:
+        assert self._rule is not None
+        self.step, self.deadline = Step.CLIENT, None
+        if self._admitted_with and not is_known:
+            self._relay(self._admission.refusal())
+            self._state.close("target is off, and nobody knows the client's credentials")
+        elif self._admitted_with:
+            self._ready()
+        elif self._rule.auth_primary is Side.ORIGIN:
+            self._log_in(Side.ORIGIN, self._admission.for_origin(is_known))
+        elif is_known:
+            self._admitted_with = self._admission.welcome()
+            self._ready()
+        else:
+            self._relay(self._admission.refusal())
 
     def _forward(self, frame: bytes, step: Step, sides: int) -> None:
         self._await(step, sides)
@@ -219,9 +282,9 @@ class ClientHandshake:
         self._state.close(f"{side.name} answered the handshake with an ERROR")
 
     def _options_answered(self) -> None:
-        for answer in (self._answers[Side.ORIGIN], self._answers[Side.TARGET]):
-            if answer[4] == ERROR:
-                self._relay(answer)
+        for side in CLUSTERS:
+            if side in self._answers and self._answers[side][4] == ERROR:
+                self._relay(self._answers[side])
                 return
         supported = Supported(self._state.snapshot.supported)
         self._state.answer(self._stream, SUPPORTED, supported.encode(self._state.version))
@@ -229,16 +292,18 @@ class ClientHandshake:
     def _startup_answered(self) -> None:
         self._started = True
         asks = {side: answer[4] == AUTHENTICATE for side, answer in self._answers.items()}
-        forward = self._state.snapshot.settings.forward_client_credentials_to_origin
-        rule = authentication_rule(asks[Side.ORIGIN], asks[Side.TARGET], forward)
+        snapshot = self._state.snapshot
+        target_asks = asks.get(Side.TARGET, snapshot.target.auth_required)
+        forward = snapshot.settings.forward_client_credentials_to_origin
+        rule = authentication_rule(asks[Side.ORIGIN], target_asks, forward)
         for side in (rule.auth_primary, other(rule.auth_primary)):
-            if self._answers[side][4] not in (READY, AUTHENTICATE):
+            if side in self._answers and self._answers[side][4] not in (READY, AUTHENTICATE):
                 self._relay(self._answers[side])
                 self._state.close(f"{side.name} refused STARTUP")
                 return
         self._rule = rule
         self._to_startup = self._answers
-        answer = self._answers[rule.auth_primary]
+        answer = self._answers.get(rule.auth_primary) or self._admission.question()
         if answer[4] == READY:
             self._hold(answer)
         else:
@@ -248,17 +313,28 @@ class ClientHandshake:
         assert self._rule is not None
         answer = self._answers[self._rule.auth_primary]
         if answer[4] == AUTH_SUCCESS:
+            if self._rule.auth_primary is Side.TARGET:
+                self._judged(True)
             self._hold(answer)
         elif answer[4] in (AUTH_CHALLENGE, ERROR):
+            if self._rule.auth_primary is Side.TARGET and error_code(answer) == ErrorCode.AUTHENTICATION_ERROR:
+                self._judged(False)
             self._relay(answer)
         else:
             self._relay(answer)
             self._state.close(f"unexpected {opcode_name(answer[4])} from {self._rule.auth_primary.name}")
 
+    def _judged(self, is_accepted: bool) -> None:
+        self._admission.is_checked = is_accepted
+        self._state.judged(Side.TARGET, is_accepted)
+
     def _hold(self, answer: bytes) -> None:
         assert self._rule is not None
         side = other(self._rule.auth_primary)
-        self._admission = answer
+        self._admitted_with = answer
+        if not self._sides & side:
+            self._vouch()
+            return
         self._secondary = SideHandshake(side, self._state.credentials.get(side))
         self._await(Step.SECONDARY, 0)
         self._secondary_answered(self._to_startup[side])
@@ -275,6 +351,8 @@ class ClientHandshake:
             self._await(Step.SECONDARY, 0)
             self._state.request(side, _STREAM, *request)
         else:
+            if side is Side.TARGET and self._secondary.has_authenticated:
+                self._judged(True)
             self._ready()
 
     def _secondary_failed(self, side: Side, failure: HandshakeFailed) -> None:
@@ -283,6 +361,7 @@ class ClientHandshake:
         if failure.frame and failure.frame[4] == ERROR:
             self._relay(failure.frame)
         if is_refusal(failure):
+            state.judged(side, is_accepted=False)
             state.phase = Phase.REFUSED
             self._refusal = failure.frame
             return
@@ -301,9 +380,10 @@ class ClientHandshake:
         state = self._state
         self.deadline = None
         for side in CLUSTERS:
-            state.connector(side).state = SideState.READY
-            state.connector(side).last_heartbeat = state.now
-        self._relay(self._admission)
+            if self._sides & side:
+                state.connector(side).state = SideState.READY
+                state.connector(side).last_heartbeat = state.now
+        self._relay(self._admitted_with)
         state.phase = Phase.READY
         state.note("info", f"Handshake successful with client {state.client_name} ({state.version}, Compression: none)")
 

@@ -5,6 +5,9 @@ everywhere) would do. A PREPARE is shared by all requests of the session that wa
 cluster. In v3 and v4 PREPARE takes the connection's keyspace; where that is not the one under which the statement was
 prepared, it is prepared on a connection of its own. The id that comes back is checked.
 
+A statement that was prepared while target was off is prepared there in the same way before it is first sent. Its
+request is held meanwhile, so that it is executed on both clusters or on none.
+
 If mending fails, UNPREPARED reaches the client only where no cluster executed the request; otherwise it gets the
 PREPARE's error, or WRITE_FAILURE.
 """
@@ -15,11 +18,11 @@ from collections.abc import Callable
 from typing import Final
 
 from zdm.core.aggregation import error_code
-from zdm.core.answers import NOT_EXECUTED, applied_on_one_side
-from zdm.core.clusters import Side, other
+from zdm.core.answers import NOT_EXECUTED, applied_on_one_side, overloaded, unknown_statement
+from zdm.core.clusters import TARGET_BIT, Side, other
 from zdm.core.commands import PrepareElsewhere
-from zdm.core.connector import Internal, StreamsExhausted
-from zdm.core.dispatch import Dispatch, UnknownStatement
+from zdm.core.connector import Internal, SideState, StreamsExhausted
+from zdm.core.dispatch import Dispatch, NeverPrepared, UnknownStatement
 from zdm.core.pending import PendingRequest
 from zdm.core.prepared import PreparedStatement
 from zdm.core.rewriting import id_spans
@@ -27,7 +30,7 @@ from zdm.core.state import SessionState
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame
+from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_stream
 from zdm.protocol.opcodes import BATCH, ERROR, EXECUTE, PREPARE, RESULT
 from zdm.protocol.requests import Prepare
 from zdm.protocol.responses import Prepared, decode_response
@@ -62,6 +65,18 @@ class Mending:
         self._waiting: dict[tuple[Side, bytes], list[Repair]] = {}
         self._tickets: dict[int, tuple[Side, PreparedStatement]] = {}
         self._ticket = 0
+        dispatch.prepare_first = self.prepare_first
+
+    def prepare_first(self, request: PendingRequest, statements: list[PreparedStatement]) -> None:
+        """Hold a request until target knows its statements, or have the client prepare anew.
+
+        That is better where rows are to come from target: the client would read them by origin's columns.
+        """
+        state = self._state
+        if not state.snapshot.settings.mend_unprepared or request.plan.keep == TARGET_BIT and request.plan.is_read:
+            state.answer_error(request.stream, unknown_statement(statements[0].origin_id))
+        elif self._dispatch.hold(request, "statements to be prepared on TARGET"):
+            self._repair(Repair(request, Side.TARGET, b"", {entry.origin_id for entry in statements}), statements)
 
     def start(self, request: PendingRequest, side: Side, unprepared: bytes) -> bool:
         """Begin to mend, or fail at it; False where there is nothing to mend: it is then an error as any other."""
@@ -75,14 +90,17 @@ class Mending:
             return True
         request.mendings += 1
         self._state.shared.meter.mended += 1
-        repair = Repair(request, side, unprepared, {entry.origin_id for entry in entries})
-        self._repairs[(side, request.stream)] = repair
-        for entry in entries:
-            waiting = self._waiting.setdefault((side, entry.origin_id), [])
-            waiting.append(repair)
-            if len(waiting) == 1:
-                self._prepare(side, entry)
+        self._repair(Repair(request, side, unprepared, {entry.origin_id for entry in entries}), entries)
         return True
+
+    def give_up(self, side: Side) -> list[PendingRequest]:
+        """Nothing is prepared on the cluster any more; the requests that waited for it."""
+        for found in [key for key in self._waiting if key[0] is side]:
+            del self._waiting[found]
+        for ticket in [ticket for ticket, (where, _) in self._tickets.items() if where is side]:
+            del self._tickets[ticket]
+        repairs = [self._repairs.pop(key) for key in list(self._repairs) if key[0] is side]
+        return [repair.request for repair in repairs]
 
     def is_mending(self, request: PendingRequest, side: Side) -> bool:
         """The cluster owes no answer to the request at the moment: what is awaited is a PREPARE."""
@@ -114,6 +132,14 @@ class Mending:
                 return []
             entries[prepared_id] = entry
         return list(entries.values())
+
+    def _repair(self, repair: Repair, entries: list[PreparedStatement]) -> None:
+        self._repairs[(repair.side, repair.request.stream)] = repair
+        for entry in entries:
+            waiting = self._waiting.setdefault((repair.side, entry.origin_id), [])
+            waiting.append(repair)
+            if len(waiting) == 1:
+                self._prepare(repair.side, entry)
 
     def _prepare(self, side: Side, entry: PreparedStatement) -> None:
         state = self._state
@@ -166,14 +192,33 @@ class Mending:
     def _again(self, repair: Repair) -> None:
         request = repair.request
         del self._repairs[(repair.side, request.stream)]
+        if request.held:
+            self._dispatch.let_go(request)
+            self._dispatch.send(request)
+            self._dispatch.put_in_order()
+            return
         try:
             self._dispatch.send_to(repair.side, request)
-        except (UnknownStatement, StreamsExhausted):
+        except (UnknownStatement, NeverPrepared, StreamsExhausted):
             self._fail_with(repair, b"")
 
     def _fail(self, repair: Repair, failure: bytes) -> None:
         del self._repairs[(repair.side, repair.request.stream)]
-        self._fail_with(repair, failure)
+        if repair.request.held:
+            self._refuse(repair.request, failure)
+        else:
+            self._fail_with(repair, failure)
+
+    def _refuse(self, request: PendingRequest, failure: bytes) -> None:
+        """What was executed nowhere could not be prepared on target: it is told what target said."""
+        if not failure and self._state.target.state is not SideState.READY:
+            return  # it goes on waiting for the connection
+        self._dispatch.let_go(request)
+        if failure:
+            self._state.outbox.append(with_stream(failure, request.stream))
+        else:
+            error = overloaded("a statement could not be prepared on TARGET")
+            self._state.answer_error(request.stream, error)
 
     def _fail_with(self, repair: Repair, failure: bytes) -> None:
         request, state = repair.request, self._state

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import BOTH, ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.target_mode import TargetMode
 
 if TYPE_CHECKING:
     from zdm.metrics import Meter, RequestMeter
@@ -38,10 +39,30 @@ class Reaction(Enum):
     SUPPORTED = 4
 
 
-class Plan:
-    """Forward decision of a request. `keep` is the cluster whose answer the client gets when all answered well."""
+READS: Final = frozenset((Route.READ, Route.SYSTEM_READ, Route.TRACE_READ))
 
-    __slots__ = ("awaits", "inspect", "keep", "meter", "reaction", "route", "timeout")
+
+class Plan:
+    """Forward decision of a request. `keep` is the cluster whose answer the client gets when all answered well.
+
+    A plan that needs target knows its stand-ins, which need origin alone: `while_disabled` and `while_attaching` for a
+    request that was not sent yet, `abandoned` for one that was, and whose answer from target nobody waits for any more.
+    Of every other plan they are the plan itself.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "awaits",
+        "inspect",
+        "keep",
+        "keeps",
+        "meter",
+        "reaction",
+        "route",
+        "timeout",
+        "while_attaching",
+        "while_disabled",
+    )
 
     def __init__(
         self,
@@ -54,41 +75,89 @@ class Plan:
     ) -> None:
         self.awaits: Final = awaits
         self.keep: Final = keep
+        self.keeps: Final = ORIGIN_BIT if keep == ORIGIN_BIT else BOTH
+        """The answers to keep: origin's is needed in any case where target is abandoned."""
         self.timeout: Final = timeout
         """Seconds from arrival until the request expires."""
         self.meter: Final = meter
         self.reaction: Final = reaction
         self.inspect: Final = reaction is not Reaction.NONE
         self.route: Final = route
+        self.while_disabled = self
+        self.while_attaching = self
+        self.abandoned = self
+
+    @property
+    def is_read(self) -> bool:
+        """It changes nothing, so it may be sent again."""
+        return self.route in READS
+
+    def with_stand_ins(self, meter: Meter) -> Plan:
+        """The same plan, which knows what takes its place while target takes no part."""
+        if self.awaits & TARGET_BIT:
+            disabled, attaching = (
+                (meter.reads_disabled, meter.reads_attaching)
+                if self.is_read
+                else (meter.writes_disabled, meter.writes_attaching)
+            )
+            self.while_disabled = self._at_origin(disabled)
+            self.while_attaching = self._at_origin(attaching)
+            self.abandoned = self._at_origin(self.meter)
+        return self
+
+    def _at_origin(self, meter: RequestMeter | None) -> Plan:
+        counted = meter if self.meter is not None else None
+        return Plan(ORIGIN_BIT, ORIGIN_BIT, self.timeout, counted, self.reaction, self.route)
 
 
 class Plans:
-    """The plans of one configuration (behaviour of the reference, sections 4.1, 4.2 and 5.5)."""
+    """The plans of one configuration and mode (behaviour of the reference, sections 4.1, 4.2 and 5.5)."""
 
-    __slots__ = ("by_route", "options", "prepare", "register_both", "register_origin", "session_both", "session_only")
+    __slots__ = (
+        "by_route",
+        "needs",
+        "options",
+        "prepare",
+        "register_both",
+        "register_origin",
+        "session_both",
+        "session_only",
+    )
 
     def __init__(
-        self, primary: Side, system_queries: Side, timeout: float, schema_timeout: float, meter: Meter
+        self,
+        primary: Side,
+        system_queries: Side,
+        timeout: float,
+        schema_timeout: float,
+        meter: Meter,
+        mode: TargetMode = TargetMode.DUAL,
     ) -> None:
+        def in_force(plan: Plan) -> Plan:
+            known = plan.with_stand_ins(meter)
+            return known if mode is TargetMode.DUAL else known.while_disabled
+
+        self.needs: Final = BOTH if mode is TargetMode.DUAL else ORIGIN_BIT
+        """The clusters that any plan may need."""
         reads = {Side.ORIGIN: meter.reads_origin, Side.TARGET: meter.reads_target}
         bits = {Side.ORIGIN: ORIGIN_BIT, Side.TARGET: TARGET_BIT}
         keep = bits[primary]
-        read = Plan(keep, keep, timeout, reads[primary], route=Route.READ)
+        read = in_force(Plan(keep, keep, timeout, reads[primary], route=Route.READ))
         system = bits[system_queries]
         self.by_route: Final[list[Plan]] = [
-            Plan(BOTH, keep, timeout, meter.writes),
+            in_force(Plan(BOTH, keep, timeout, meter.writes)),
             read,
-            Plan(system, system, timeout, reads[system_queries], route=Route.SYSTEM_READ),
+            in_force(Plan(system, system, timeout, reads[system_queries], route=Route.SYSTEM_READ)),
             read,
-            Plan(BOTH, keep, schema_timeout, meter.writes, Reaction.SCHEMA, Route.SCHEMA),
-            Plan(BOTH, keep, timeout, meter.writes, Reaction.KEYSPACE, Route.USE),
+            in_force(Plan(BOTH, keep, schema_timeout, meter.writes, Reaction.SCHEMA, Route.SCHEMA)),
+            in_force(Plan(BOTH, keep, timeout, meter.writes, Reaction.KEYSPACE, Route.USE)),
         ]
-        self.prepare: Final = Plan(BOTH, ORIGIN_BIT, timeout, None, Reaction.PREPARED)
+        self.prepare: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout, None, Reaction.PREPARED))
         self.options: Final = Plan(ORIGIN_BIT, ORIGIN_BIT, timeout, None, Reaction.SUPPORTED)
-        self.register_both: Final = Plan(BOTH, ORIGIN_BIT, timeout)
+        self.register_both: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout))
         self.register_origin: Final = Plan(ORIGIN_BIT, ORIGIN_BIT, timeout)
-        self.session_both: Final = Plan(BOTH, keep, timeout)
+        self.session_both: Final = in_force(Plan(BOTH, keep, timeout))
         self.session_only: Final = {
             Side.ORIGIN: Plan(ORIGIN_BIT, ORIGIN_BIT, timeout),
-            Side.TARGET: Plan(TARGET_BIT, TARGET_BIT, timeout),
+            Side.TARGET: in_force(Plan(TARGET_BIT, TARGET_BIT, timeout)),
         }

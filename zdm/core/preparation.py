@@ -1,4 +1,4 @@
-"""What is learned when both clusters have prepared a statement (section 6.1).
+"""What is learned when the clusters that were asked have prepared a statement (section 6.1).
 
 The client gets origin's id and origin's bind variables. The columns that a client with SKIP_METADATA decodes rows by
 must be those of the cluster its rows come from: where they differ, they are that cluster's.
@@ -26,7 +26,7 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
     """Remember the statement; the answer for the client."""
     try:
         origin = _decode(request.origin, state.version)
-        target = _decode(request.target, state.version)
+        target = _decode(request.target, state.version) if request.plan.awaits & TARGET_BIT else None
     except RemoteProtocolError as fault:
         error = Error(ErrorCode.SERVER_ERROR, f"a cluster's answer to PREPARE cannot be read: {fault.message}")
         return encode_frame(state.version | RESPONSE_BIT, request.stream, ERROR, error.encode(state.version))
@@ -35,15 +35,24 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
     route = route_of(statement, state.keyspace)
     if route in (Route.INTERCEPTED, Route.INSIGHTS):
         route = Route.SYSTEM_READ  # asked in a way that the proxy leaves to the cluster
+    target_id = target.prepared_id if target is not None else _known_id(state, origin.prepared_id, text)
     state.shared.prepared.put(
-        PreparedStatement(origin.prepared_id, target.prepared_id, text, state.keyspace, route, statement.write_type)
+        PreparedStatement(origin.prepared_id, target_id, text, state.keyspace, route, statement.write_type)
     )
+    if target is None:
+        return request.origin
     rows_come_from = state.shared.plans.by_route[route.value].keep
     if rows_come_from != TARGET_BIT or origin.result == target.result:
         return request.origin
     start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
     merged = Prepared(origin.prepared_id, origin.bind, target.result, origin.result_metadata_id)
     return with_body(request.origin, request.origin[HEADER_LENGTH:start] + merged.encode(state.version))
+
+
+def _known_id(state: SessionState, origin_id: bytes, text: str) -> bytes:
+    """Target's id of a statement that was prepared there before; empty where it was not."""
+    entry = state.shared.prepared.entries.get(origin_id)
+    return entry.target_id if entry is not None and entry.text == text and entry.keyspace == state.keyspace else b""
 
 
 def _decode(frame: bytes, version: int) -> Prepared:

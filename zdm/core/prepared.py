@@ -26,11 +26,13 @@ class PreparedStatement:
     """What is kept of a statement that both clusters prepared, or that the proxy answers itself.
 
     `keyspace` is the connection's at the time it was prepared; `write_type` what a WRITE_TIMEOUT about it would name.
+    `target_id` is empty where target was off when it was prepared: it is prepared there when it is first needed.
     """
 
     __slots__ = (
         "exchangeable",
         "index",
+        "is_forwarded",
         "keyspace",
         "origin_id",
         "route",
@@ -57,17 +59,19 @@ class PreparedStatement:
         self.route: Final = route
         self.write_type: Final = write_type
         self.index: Final = route.value
-        self.verbatim = origin_id == target_id and route not in _ANSWERED_HERE
+        self.is_forwarded: Final = route not in _ANSWERED_HERE
+        self.verbatim = False
         """An EXECUTE of it means the same on both clusters, byte for byte."""
-        self.exchangeable = len(origin_id) == len(target_id) and route not in _ANSWERED_HERE
+        self.exchangeable = False
         """Target's id can take the place of origin's in a frame without a new header."""
         self.used = False
+        self.moved(target_id)
 
     def moved(self, target_id: bytes) -> None:
         """Target knows the statement by another id now."""
         self.target_id = target_id
-        self.verbatim = False
-        self.exchangeable = len(self.origin_id) == len(target_id)
+        self.verbatim = self.origin_id == target_id and self.is_forwarded
+        self.exchangeable = len(self.origin_id) == len(target_id) and self.is_forwarded
 
     def __repr__(self) -> str:
         return f"<PreparedStatement {self.origin_id.hex()} {self.route.name} keyspace={self.keyspace}>"

@@ -13,20 +13,18 @@ from __future__ import annotations
 from typing import Final
 
 from zdm.core.answers import overloaded
-from zdm.core.attachment import Attachment
-from zdm.core.clusters import CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
-from zdm.core.commands import Close, Command, RefreshSchema
-from zdm.core.connector import ClusterConnector, Internal, Owed, SideState
+from zdm.core.clusters import ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.commands import Command, RefreshSchema
+from zdm.core.connector import Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
 from zdm.core.heartbeat import Heartbeat
 from zdm.core.intercept import Answer
-from zdm.core.keyspace import Keyspace
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Plan
 from zdm.core.routing import Routing
-from zdm.core.settling import Settling
+from zdm.core.sides import Sides
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
 from zdm.protocol.errors import Error, ErrorCode
@@ -36,21 +34,20 @@ from zdm.protocol.opcodes import EVENT
 from zdm.protocol.primitives import Reader
 
 _SCHEMA_CHANGE: Final = "SCHEMA_CHANGE"
+_OPEN: Final = (SideState.READY, SideState.HANDSHAKING, SideState.PARKED)
 
 
 class Session:
     """Made when a client connects, ended by `Close(CLIENT)` or by `client_lost`."""
 
     __slots__ = (
-        "_attachment",
         "_dispatch",
         "_early",
         "_fast",
         "_heartbeat",
         "_incoming",
-        "_keyspace",
         "_routing",
-        "_settling",
+        "_sides",
         "_state",
     )
 
@@ -60,15 +57,14 @@ class Session:
         self._state: Final = state
         self._dispatch: Final = Dispatch(state)
         self._heartbeat: Final = Heartbeat(state, self._dispatch)
-        self._keyspace: Final = Keyspace(state, self._dispatch, self._lose)
-        self._settling: Final = Settling(state, self._dispatch, self._keyspace)
+        self._sides: Final = Sides(state, self._dispatch)
         self._routing: Final = Routing(state)
-        self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._settling.settle)
+        self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
         self._early: Final = EarlyFrames(state)
-        self._attachment: Final = Attachment(state, self._dispatch, self._lose)
         self._incoming: Final = FrameBuffer()
-        for connector in (state.origin, state.target):
-            self._dispatch.attach(connector)
+        self._dispatch.attach(state.origin)
+        if state.snapshot.target_enabled:
+            self._dispatch.attach(state.target)
 
     # What the shell asks
 
@@ -91,26 +87,14 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """When `expire` is to be called next, in seconds of the session's clock; nothing while nothing is awaited."""
-        state = self._state
-        if state.phase is Phase.CLOSED:
+        if self._state.phase is Phase.CLOSED:
             return None
-        deadlines = [self._settling.next_deadline(), self._early.handshake.deadline, self._attachment.deadline]
-        for connector in (state.origin, state.target):
-            deadlines.extend(value.deadline for value in connector.special.values() if isinstance(value, Internal))
-            if connector.state is SideState.LOST and state.held_bytes:
-                deadlines.append(connector.retry_at)
+        deadlines = (self._sides.next_deadline(), self._early.handshake.deadline)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def awaits_time(self) -> bool:
         """There is something that may expire: cheap to ask after each feed."""
-        state = self._state
-        return bool(
-            state.pending
-            or state.phase is Phase.HANDSHAKE
-            or state.origin.special
-            or state.target.special
-            or self._attachment.deadline is not None
-        )
+        return self._state.phase is Phase.HANDSHAKE or self._sides.awaits_time()
 
     def expires_sooner(self) -> bool:
         """Something began that expires before what a timer may have been set for; told once."""
@@ -121,6 +105,13 @@ class Session:
     def phase(self) -> Phase:
         """Where the session is in its life."""
         return self._state.phase
+
+    @property
+    def is_attaching(self) -> bool:
+        """It lacks a target connection that it should have."""
+        state = self._state
+        is_lacking = state.target.state is not SideState.READY
+        return is_lacking and state.phase is Phase.READY and state.snapshot.target_enabled
 
     @property
     def state(self) -> SessionState:
@@ -148,20 +139,18 @@ class Session:
         state = self._state
         state.now = now
         connector = state.connector(side)
-        if state.phase is Phase.CLOSED or connector.state not in (SideState.READY, SideState.HANDSHAKING):
+        if state.phase is Phase.CLOSED or connector.state not in _OPEN:
             return
         connector.last_heard = now
         data = connector.incoming.push(data)
-        if not data or (
-            state.phase is Phase.HANDSHAKE and not self._early.handshake.reads(side, data[0] & ~RESPONSE_BIT)
-        ):
+        if not data or (state.phase is Phase.HANDSHAKE and not self._early.reads(side, data[0] & ~RESPONSE_BIT)):
             return
         try:
             offset = self._fast.answers(side, data)
         except RemoteProtocolError as fault:
-            self._lose(side, f"it sent what cannot be read: {fault.message}")
+            self._sides.lose(side, f"it sent what cannot be read: {fault.message}")
             return
-        if offset < len(data) and connector.state in (SideState.READY, SideState.HANDSHAKING):
+        if offset < len(data) and connector.state in _OPEN:
             _keep(connector.incoming, data, offset)
         self._close_if_drained()
 
@@ -176,41 +165,30 @@ class Session:
             self._early.feed(b"")
             self._after_early()
         else:
-            self._attachment.begin(side)
+            self._sides.attachment.begin(side)
 
     def cluster_lost(self, side: Side, reason: str, now: float) -> None:
         """The connection to a cluster ended, or could not be opened."""
         state = self._state
         state.now = now
-        connector = state.connector(side)
-        if state.phase is Phase.CLOSED:
-            return
-        attaching = connector.state is SideState.CONNECTING or self._attachment.forget(side)
-        orphans = connector.reset(SideState.LOST)
-        if side is Side.ORIGIN or state.phase in (Phase.HANDSHAKE, Phase.REFUSED) or not self._reattaches():
-            state.note(
-                "info", f"The {side.name} connection of {state.client_name} ended ({reason}); closing the client."
-            )
-            state.close(f"{side.name} connection ended: {reason}")
-            return
-        if attaching:
-            self._dispatch.postpone(connector)
-        self._settling.lost(side)
-        for internal in orphans:
-            internal.answered(None)
-        state.note(
-            "info", f"The {side.name} connection of {state.client_name} ended ({reason}); it is reopened on demand."
-        )
-        if state.held_bytes:
-            self._dispatch.attach(connector)
-        self._close_if_drained()
+        if state.phase is not Phase.CLOSED:
+            self._sides.lost(side, reason)
+            self._close_if_drained()
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None, now: float) -> None:
         """What a `PrepareElsewhere` came to: opcode and body of the answer, or nothing where there was none."""
         self._state.now = now
         if self._state.phase is not Phase.CLOSED:
-            self._settling.mending.prepared_elsewhere(ticket, answer)
+            self._sides.settling.mending.prepared_elsewhere(ticket, answer)
             self._close_if_drained()
+
+    def login_verified(self, is_known: bool, now: float) -> None:
+        """What a `VerifyLogin` came to."""
+        self._state.now = now
+        if self._state.phase is Phase.HANDSHAKE:
+            self._early.handshake.login_verified(is_known)
+            self._early.feed(b"")
+            self._after_early()
 
     def expire(self, now: float) -> None:
         """Time has passed: give up what was awaited too long."""
@@ -220,15 +198,21 @@ class Session:
             self._early.handshake.expire(now)
         if state.phase in (Phase.HANDSHAKE, Phase.CLOSED):
             return
-        self._settling.expire(now)
-        self._attachment.expire(now)
-        for side in CLUSTERS:
-            self._expire_side(side, state.connector(side))
+        self._sides.expire(now)
         self._close_if_drained()
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """A new generation of what can change while the session lives."""
-        self._state.snapshot = snapshot
+    def apply(self, snapshot: Snapshot, now: float) -> None:
+        """A new generation of what can change while the session lives. `Shared` must have it already."""
+        state = self._state
+        state.now = now
+        before, state.snapshot = state.snapshot, snapshot
+        if state.phase is Phase.CLOSED or before.mode is snapshot.mode:
+            return
+        if state.phase in (Phase.READY, Phase.DRAINING):
+            self._sides.switched(is_on=snapshot.target_enabled)
+        elif not snapshot.target_enabled:
+            self._leave_target_early()
+        self._close_if_drained()
 
     def drain(self, now: float) -> None:
         """Take no new request, and close when those in flight are answered (section 10.4)."""
@@ -242,8 +226,16 @@ class Session:
 
     def client_lost(self) -> None:
         """The client is gone: what it had in flight is cancelled (section 10.5)."""
-        self._settling.cancel()
+        self._sides.settling.cancel()
         self._state.phase = Phase.CLOSED
+
+    def _leave_target_early(self) -> None:
+        """Target was switched off before the client was let in."""
+        self._sides.detachment.drop()
+        if self._state.phase is Phase.HANDSHAKE:
+            self._early.handshake.leave_target()
+            self._early.feed(b"")
+            self._after_early()
 
     # Requests
 
@@ -269,6 +261,7 @@ class Session:
 
     def _after_early(self) -> None:
         if self._state.phase is Phase.READY:
+            self._sides.detachment.catch_up()
             rest = self._early.rest()
             if rest:
                 self._requests(rest)
@@ -314,8 +307,8 @@ class Session:
             self._early.handshake.cluster_sent(side, frame)
             self._early.feed(b"")
             self._after_early()
-        elif self._attachment.takes(side):
-            self._attachment.answered(frame)
+        elif self._sides.attachment.takes(side):
+            self._sides.attachment.answered(frame)
         elif stream < 0:
             self._event(side, frame)
         elif version & 0x7F != state.version and frame[4]:
@@ -336,41 +329,13 @@ class Session:
         if request is None or not request.awaits & side:
             state.shared.meter.late_answers += 1
             return
-        self._settling.answered(request, side, frame)
+        self._sides.settling.answered(request, side, frame)
 
     def _event(self, side: Side, frame: bytes) -> None:
         """Only schema changes on origin reach the client; topology is the proxy's own matter (section 7.7)."""
         if side is Side.ORIGIN and frame[4] == EVENT and Reader(frame, HEADER_LENGTH).string() == _SCHEMA_CHANGE:
             self._state.commands.append(RefreshSchema())
             self._state.outbox.append(frame)
-
-    # Sides
-
-    def _reattaches(self) -> bool:
-        return self._state.snapshot.settings.reattach_target
-
-    def _lose(self, side: Side, reason: str) -> None:
-        """Give a cluster connection up from this side."""
-        state = self._state
-        if state.phase is not Phase.CLOSED and state.connector(side).state is not SideState.LOST:
-            state.commands.append(Close(side, reason))
-            self.cluster_lost(side, reason, state.now)
-
-    def _expire_side(self, side: Side, connector: ClusterConnector) -> None:
-        state = self._state
-        if state.phase is Phase.CLOSED:
-            return  # what expired on the other side has ended the session
-        for stream, value in list(connector.special.items()):
-            is_here = connector.special.get(stream) is value  # what follows from one may have ended the connection
-            if is_here and isinstance(value, Internal) and value.deadline <= state.now:
-                connector.owe_on(stream, state.now)
-                value.answered(None)
-        if self._settling.stalled(connector):
-            client = state.client_name
-            state.note("warn", f"{side.name} leaves requests of {client} unanswered; its connection is opened anew.")
-            self._lose(side, "too many requests timed out")
-        elif connector.state is SideState.LOST and state.held_bytes:
-            self._dispatch.attach(connector)
 
     def _close_if_drained(self) -> None:
         if self._state.phase is Phase.DRAINING and not self._state.pending:

@@ -12,7 +12,7 @@ from zdm.core.aggregation import choose, is_unprepared
 from zdm.core.answers import overloaded, possibly_applied, unknown_statement
 from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.commands import RefreshSchema
-from zdm.core.connector import ClusterConnector
+from zdm.core.connector import ClusterConnector, SideState
 from zdm.core.dispatch import Dispatch
 from zdm.core.keyspace import Keyspace
 from zdm.core.mending import Mending
@@ -83,16 +83,32 @@ class Settling:
         for request in self._expired(now):
             if self._state.pending.get(request.stream) is not request:
                 continue  # what followed from one before it has settled it
-            self._state.shared.meter.timed_out += 1
             if request.held:
-                self._dispatch.let_go(request)
-                self._state.answer_error(request.stream, overloaded("the cluster connection was not ready in time"))
+                self._held_too_long(request)
                 continue
+            self._state.shared.meter.timed_out += 1
             self._give_up(request)
             if self._state.snapshot.settings.answer_timeouts:
                 reason = f"no answer from {_names(request.awaits)} within {request.plan.timeout:g} s"
                 self._state.answer_error(request.stream, self._possibly_applied(request, reason))
             self._keyspace.unknown(request)
+
+    def abandon(self, request: PendingRequest, is_owed: bool) -> None:
+        """Wait no longer for target's answer, because target was switched off; `is_owed`: it may still come."""
+        state, meter = self._state, request.plan.meter
+        if is_owed:
+            state.target.owe(request, state.now)
+        if meter is not None:
+            state.shared.meter.abandoned(request.plan.is_read)
+        if request.plan.reaction is Reaction.KEYSPACE:
+            state.target.is_stray = True
+        was_alone = request.plan.awaits == TARGET_BIT
+        request.plan = request.plan.abandoned
+        request.awaits &= ~TARGET_BIT
+        if was_alone:
+            self._ask_origin(request)
+        elif not request.awaits:
+            self.settle(request)
 
     def next_deadline(self) -> float | None:
         """When the next request expires; nothing while none is in flight.
@@ -138,7 +154,31 @@ class Settling:
         for request in self._state.pending.values():
             if request.plan.meter is not None and not request.held:
                 request.plan.meter.inflight -= 1
+                request.plan.meter.cancelled += 1
         self._state.pending.clear()
+
+    def _ask_origin(self, request: PendingRequest) -> None:
+        """Target alone was asked, and will not be heard."""
+        del self._state.pending[request.stream]
+        if request.plan.meter is not None:
+            request.plan.meter.inflight -= 1
+        request.awaits = request.plan.awaits
+        self._dispatch.send(request)
+
+    def _held_too_long(self, request: PendingRequest) -> None:
+        """It goes to origin alone where target was only just switched on; else the client is told to retry."""
+        state = self._state
+        self.mending.forget(request, Side.TARGET)
+        may_leave_target = state.target.is_late and request.plan.awaits & TARGET_BIT
+        if may_leave_target and state.origin.state is SideState.READY:
+            request.plan = request.plan.while_attaching
+            self._dispatch.let_go(request)
+            self._dispatch.send(request)
+            self._dispatch.put_in_order()
+            return
+        state.shared.meter.timed_out += 1
+        self._dispatch.let_go(request)
+        state.answer_error(request.stream, overloaded("the cluster connection was not ready in time"))
 
     def _expired(self, now: float) -> list[PendingRequest]:
         timeout = self._state.snapshot.settings.request_timeout
@@ -177,7 +217,7 @@ class Settling:
         meter = self._state.shared.meter
         if request.plan.meter is None:
             return
-        if request.plan.awaits != BOTH:
+        if request.plan.is_read:
             if request.plan.awaits == ORIGIN_BIT:
                 meter.failed_reads_origin += 1
             else:

@@ -61,13 +61,15 @@ Request = tuple[int, bytes]
 class SideHandshake:
     """One cluster's handshake. `answered` takes each answer frame, and says what to send next, or that all is done."""
 
-    __slots__ = ("_credentials", "_keyspace", "_side", "_steps", "state")
+    __slots__ = ("_credentials", "_side", "_steps", "has_authenticated", "keyspace", "state")
 
     def __init__(self, side: Side, credentials: Credentials | None, keyspace: str | None = None) -> None:
         self._side: Final = side
         self._credentials: Final = credentials
-        self._keyspace: Final = keyspace
+        self.keyspace: Final = keyspace
         self._steps = 0
+        self.has_authenticated = False
+        """The cluster asked for credentials, and took them."""
         self.state = HandshakeState.STARTUP
 
     def start(self, startup_body: bytes) -> Request:
@@ -107,10 +109,11 @@ class SideHandshake:
         return AUTH_RESPONSE, encode_bytes(self._credentials.token())
 
     def _let_in(self, frame: bytes) -> Request | None:
-        if self._keyspace is None:
+        self.has_authenticated = frame[4] == AUTH_SUCCESS
+        if self.keyspace is None:
             return self._finished(frame)
         self.state = HandshakeState.KEYSPACE
-        return use_keyspace(self._keyspace)
+        return use_keyspace(self.keyspace)
 
     def _finished(self, _: bytes) -> Request | None:
         self.state = HandshakeState.DONE

@@ -8,12 +8,12 @@ one. `Shared` is the worker's own: the prepared statements and the counters.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import Side
 from zdm.core.plans import Plans
 from zdm.core.prepared import PreparedCache
+from zdm.core.target_mode import TargetMode
 from zdm.protocol.frames import DEFAULT_MAX_BYTES, SUPPORTED_VERSIONS
 
 if TYPE_CHECKING:
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     from zdm.core.topology import Endpoint
     from zdm.metrics import Meter
 
+__all__ = ["ClusterFacts", "Settings", "Shared", "Snapshot", "TargetMode"]
+
 MAX_STREAMS: Final = 2048
 """Requests in flight for each cluster connection at most; larger settings have no effect (section 5.2)."""
 
 HIGHEST_STREAM: Final = 32767
-
-
-class TargetMode(Enum):
-    """What is done with target now: the effective mode, computed from what an operator asked for."""
-
-    DUAL = "DUAL"
-    ORIGIN_ONLY = "ORIGIN_ONLY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +110,16 @@ class Shared:
         self.meter: Final = meter
         self.prepared: Final = prepared
         self.snapshot = snapshot
-        self.plans = _plans(snapshot.settings, meter)
+        self.plans = _plans(snapshot, meter)
 
     def replace(self, snapshot: Snapshot) -> None:
         """A new generation, for sessions to come; those that live are told one by one."""
-        if snapshot.settings != self.snapshot.settings:
-            self.plans = _plans(snapshot.settings, self.meter)
+        if snapshot.settings != self.snapshot.settings or snapshot.mode is not self.snapshot.mode:
+            self.plans = _plans(snapshot, self.meter)
         self.snapshot = snapshot
 
 
-def _plans(settings: Settings, meter: Meter) -> Plans:
-    return Plans(settings.primary, settings.system_queries, settings.request_timeout, settings.schema_timeout, meter)
+def _plans(snapshot: Snapshot, meter: Meter) -> Plans:
+    settings = snapshot.settings
+    times = settings.request_timeout, settings.schema_timeout
+    return Plans(settings.primary, settings.system_queries, *times, meter, snapshot.mode)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 from zdm.core.clusters import Side
-from zdm.core.commands import Close, Command, Note
+from zdm.core.commands import Close, Command, LoginJudged, Note
 from zdm.core.connector import ClusterConnector
 from zdm.core.credentials import Credentials
 from zdm.core.pending import PendingRequest
@@ -91,6 +91,13 @@ class SessionState:
     def request(self, side: Side, stream: int, opcode: int, body: bytes) -> None:
         """Send a cluster a request made by the proxy."""
         self.connector(side).outbox.append(encode_frame(self.version, stream, opcode, body))
+
+    def judged(self, side: Side, is_accepted: bool) -> None:
+        """A cluster has let the session in, or refused it. Told of target and a client's own credentials only."""
+        credentials = self.credentials.get(side)
+        configured = self.snapshot.facts(side).credentials
+        if side is Side.TARGET and credentials is not None and credentials != configured:
+            self.commands.append(LoginJudged(credentials, is_accepted))
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator."""

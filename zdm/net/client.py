@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zdm.core.clusters import CLUSTERS, Side
-from zdm.core.commands import Close, Command, Connect, Note, PrepareElsewhere, RefreshSchema
+from zdm.core.commands import (
+    Attached,
+    Close,
+    Command,
+    Connect,
+    LoginJudged,
+    Note,
+    PrepareElsewhere,
+    RefreshSchema,
+    VerifyLogin,
+)
+from zdm.core.connector import SideState
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
 from zdm.core.state import Phase
@@ -79,6 +90,8 @@ class ClientConnection(Protocol):
         """A cluster connection ended by itself."""
         if self._sides.pop(side, None) is not None:  # of one that was not attached yet, `_attached` tells
             self._flow.forget(side)
+            if side is Side.TARGET:
+                self._worker.turns.give_back(self)
             self._tell(self.session.cluster_lost, side, reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -91,8 +104,11 @@ class ClientConnection(Protocol):
     def apply(self, snapshot: Snapshot) -> None:
         """A new generation; a host that is not part of its cluster any more drains this client (section 7.3)."""
         try:
-            self.session.apply(snapshot)
-            self._leave_gone_host()
+            self.session.apply(snapshot, self._now())
+            self._turn()
+            if self.session.phase is not Phase.CLOSED:
+                self._watch_target()
+                self._leave_gone_host()
         except Exception:
             self._fault()
 
@@ -128,13 +144,20 @@ class ClientConnection(Protocol):
         if isinstance(command, Note):
             self._worker.note(command)
         elif isinstance(command, Connect):
-            self._connect(command.side)
+            self._connect(command)
+        elif isinstance(command, Attached):
+            self._worker.turns.give_back(self)
         elif isinstance(command, Close):
             self._close(command.side)
         elif isinstance(command, RefreshSchema):
             self._worker.refresh_schema()
         elif isinstance(command, PrepareElsewhere):
             self._prepare_elsewhere(command)
+        elif isinstance(command, VerifyLogin):
+            self._verify(command)
+        elif isinstance(command, LoginJudged):
+            logins = self._worker.logins
+            (logins.accepted if command.is_accepted else logins.refused)(command.credentials)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:
@@ -145,11 +168,16 @@ class ClientConnection(Protocol):
 
     # Cluster connections
 
-    def _connect(self, side: Side) -> None:
-        if self.session.phase is Phase.CLOSED:
+    def _connect(self, command: Connect) -> None:
+        side, phase = command.side, self.session.phase
+        if phase is Phase.CLOSED:
+            return
+        if side in self._dialling:
+            self._worker.turns.hurry(self)
             return
         connection = ClusterConnection(self, side)
-        dialling = self._worker.dial(connection)
+        turn = succeed(None) if phase is Phase.HANDSHAKE else self._worker.turns.take(self, command.eager)
+        dialling = turn.addCallback(lambda _: self._worker.dial(connection))
         self._dialling[side] = connection, dialling
         dialling.addCallbacks(lambda _: self._attached(connection), lambda failed: self._unreachable(side, failed))
         dialling.addErrback(self._fault)
@@ -161,7 +189,7 @@ class ClientConnection(Protocol):
             self._tell(self.session.cluster_lost, side, "closed as soon as it was open")
             return
         self._sides[side] = connection
-        self._flow.watch(side, connection.transport, self._worker.shared.snapshot.settings.request_timeout)
+        self._watch(connection)
         self._tell(self.session.attached, side)
         self._leave_gone_host()
 
@@ -170,6 +198,7 @@ class ClientConnection(Protocol):
             return  # given up from this side
         failed.trap(NoHostAnswered)
         self._dialling.pop(side, None)
+        self._worker.turns.give_back(self)
         reason = failed.getErrorMessage()
         self._worker.unreachable(side, reason, self.session)
         self._tell(self.session.cluster_lost, side, f"it could not be opened: {reason}")
@@ -182,10 +211,24 @@ class ClientConnection(Protocol):
             connection.abort()
             self._tell(self.session.cluster_lost, side, "it takes no more requests")
 
+    def _watch_target(self) -> None:
+        """A parked connection takes nothing more, so a full one must not keep the client from being read."""
+        connection, state = self._sides.get(Side.TARGET), self.session.state.target.state
+        if connection is None:
+            return
+        if state is SideState.PARKED:
+            self._flow.forget(Side.TARGET)
+        else:
+            self._watch(connection)
+
+    def _watch(self, connection: ClusterConnection) -> None:
+        patience = self._worker.shared.snapshot.settings.request_timeout
+        self._flow.watch(connection.side, connection.transport, patience)
+
     def _leave_gone_host(self) -> None:
         phase, snapshot = self.session.phase, self.session.state.snapshot
         for side, connection in self._sides.items():
-            known = snapshot.facts(side).known
+            known = snapshot.facts(side).known if side is Side.ORIGIN or snapshot.target_enabled else ()
             if known and connection.endpoint not in known and phase not in (Phase.DRAINING, Phase.CLOSED):
                 host = connection.endpoint
                 self._worker.log.info(f"{side.name} host {host} is gone; draining its client connections.")
@@ -194,6 +237,9 @@ class ClientConnection(Protocol):
 
     def _part(self, side: Side) -> None:
         """No cluster connection, and none under way either."""
+        if side is Side.TARGET:
+            self._worker.turns.give_back(self)
+            self._errands.cancel(side)
         connection, dialling = self._dialling.pop(side, (None, None))
         if connection is not None and dialling is not None:
             connection.let_go(self._worker.clock)
@@ -209,6 +255,11 @@ class ClientConnection(Protocol):
             self._prepared_elsewhere(command.ticket, None)
         else:
             self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
+
+    def _verify(self, command: VerifyLogin) -> None:
+        verifying = self._worker.logins.verify(command.credentials)
+        verifying.addCallback(lambda is_known: self._tell(self.session.login_verified, is_known))
+        verifying.addErrback(self._fault)
 
     def _prepared_elsewhere(self, ticket: int, outcome: Outcome) -> None:
         self._tell(self.session.prepared_elsewhere, ticket, outcome)

@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.python.failure import Failure
 
+from zdm.core.clusters import Side
 from zdm.core.commands import PrepareElsewhere
 from zdm.core.credentials import Credentials
 from zdm.core.topology import Endpoint
@@ -36,24 +37,25 @@ class Errands:
         self._worker: Final = worker
         self._done: Final = done
         self._failed: Final = failed
-        self._under_way: Final[set[Deferred[Outcome]]] = set()
+        self._under_way: Final[dict[Deferred[Outcome], Side]] = {}
 
     def start(
         self, endpoint: Endpoint, credentials: Credentials | None, version: int, command: PrepareElsewhere
     ) -> None:
         """Ask the host. The outcome is opcode and body of its answer, in `version`; None where there was none."""
         errand = Deferred.fromCoroutine(_prepare(self._worker, endpoint, credentials, version, command))
-        self._under_way.add(errand)
+        self._under_way[errand] = command.side
         errand.addBoth(self._settle, errand, command.ticket)
         errand.addErrback(self._failed)
 
-    def cancel(self) -> None:
-        """Nobody waits any more."""
-        for errand in list(self._under_way):
-            errand.cancel()
+    def cancel(self, side: Side | None = None) -> None:
+        """Nobody waits any more: for that cluster, or at all."""
+        for errand, of in list(self._under_way.items()):
+            if side is None or of is side:
+                errand.cancel()
 
     def _settle(self, outcome: Outcome | Failure, errand: Deferred[Outcome], ticket: int) -> Failure | None:
-        self._under_way.discard(errand)
+        self._under_way.pop(errand, None)
         if not isinstance(outcome, Failure):
             self._done(ticket, outcome)
         elif not outcome.check(CancelledError):

@@ -37,7 +37,12 @@ class Flow:
         self._unread: Final[set[Side]] = set()
 
     def watch(self, side: Side, transport: Any, patience: float | None = None) -> None:
-        """`transport` is an IConsumer and an IPushProducer; `patience` in seconds, for ever where it is None."""
+        """`transport` is an IConsumer and an IPushProducer; `patience` in seconds, for ever where it is None.
+
+        Harmless where it is watched already.
+        """
+        if self._transports.get(side) is transport:
+            return
         self._transports[side] = transport
         transport.registerProducer(_Brake(self, side, patience), True)
         self._settle()

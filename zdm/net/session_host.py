@@ -15,6 +15,7 @@ from zdm.core.session import Session
 from zdm.core.snapshot import Shared
 from zdm.log import Log
 from zdm.net.cluster import ClusterConnection, EndpointFactory
+from zdm.net.turns import AttachTurns
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
@@ -55,6 +56,10 @@ class SessionHost(Protocol):
     @property
     def log(self) -> Log:
         """The operator's log."""
+
+    @property
+    def turns(self) -> AttachTurns:
+        """Whose turn it is to be attached."""
 
     @property
     def now(self) -> Callable[[], float]:

@@ -1,0 +1,63 @@
+"""Whose turn it is to be attached: a thousand sessions that get their target back must not storm it.
+
+A login costs a cluster tens of milliseconds, so only so many are under way at a time. Sessions with a request that
+waits go before those that merely would like to be ready for the next one, and more of them at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.defer import Deferred, succeed
+
+EAGER_AT_ONCE: Final = 8
+"""Attachments under way with which another eager one may begin."""
+
+AT_ONCE: Final = 64
+"""Attachments under way at most."""
+
+
+class AttachTurns:
+    """Gives turns to sessions, each known by an object of its own."""
+
+    def __init__(self) -> None:
+        self._holding: Final[set[object]] = set()
+        self._eager: Final[dict[object, Deferred[None]]] = {}
+        self._urgent: Final[dict[object, Deferred[None]]] = {}
+
+    def take(self, who: object, is_eager: bool) -> Deferred[None]:
+        """Fires when it is the turn of `who`, who gives it back. May be cancelled."""
+        self._holding.discard(who)
+        if len(self._holding) < (EAGER_AT_ONCE if is_eager else AT_ONCE):
+            self._holding.add(who)
+            return succeed(None)
+        queue = self._eager if is_eager else self._urgent
+        waiting: Deferred[None] = Deferred(lambda _: self._leave(who))
+        queue[who] = waiting
+        return waiting
+
+    def hurry(self, who: object) -> None:
+        """Something waits for `who` now."""
+        waiting = self._eager.pop(who, None)
+        if waiting is not None:
+            self._urgent[who] = waiting
+            self._go_on()
+
+    def give_back(self, who: object) -> None:
+        """The attachment has come to its end. Harmless when repeated, and where `who` never had a turn."""
+        self._leave(who)
+        if who in self._holding:
+            self._holding.remove(who)
+            self._go_on()
+
+    def _leave(self, who: object) -> None:
+        self._eager.pop(who, None)
+        self._urgent.pop(who, None)
+
+    def _go_on(self) -> None:
+        for queue, limit in ((self._urgent, AT_ONCE), (self._eager, EAGER_AT_ONCE)):
+            while queue and len(self._holding) < limit:
+                who = next(iter(queue))
+                waiting = queue.pop(who)
+                self._holding.add(who)
+                waiting.callback(None)
