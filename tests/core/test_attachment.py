@@ -130,6 +130,25 @@ def test_a_keyspace_that_target_lacks_is_the_requests_error_not_the_sessions_end
         play.expect_client(frames.void(1))
 
 
+def test_a_keyspace_that_could_not_be_replayed_for_the_moment_is_not_taken_for_missing(play: Play) -> None:
+    """To go on without it would make every write without a keyspace's name fail on target for good."""
+    play.use("ks")
+    play.lose(TARGET)
+    held(play, 1)
+    handshake(play)
+    use = play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "ks"'))
+    play.answer(use, TARGET, frames.error(0, OVERLOADED, "not now"))
+    play.expect_close(TARGET)
+    play.expect_silence()
+    play.time_passes(0.2)
+    play.expect_command(Connect(TARGET))
+    handshake(play)
+    use = play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "ks"'))
+    play.answer(use, TARGET, frames.set_keyspace())
+    play.answer_all(play.expect_forwarded(), frames.void())
+    play.expect_client(frames.void(1))
+
+
 def test_what_is_held_is_sent_nowhere_and_may_be_retried_when_its_time_is_over(play: Play) -> None:
     """OVERLOADED is the truth: no cluster has seen it."""
     play.lose(TARGET)

@@ -9,7 +9,7 @@ import pytest
 from tests import frames
 from tests.core.conftest import Perform
 from tests.playbook import Forwarded, Play
-from tests.stage import CLIENT, ORIGIN, OVERLOADED, PROTOCOL_ERROR, TARGET
+from tests.stage import CLIENT, ORIGIN, OVERLOADED, PROTOCOL_ERROR, TARGET, WRITE_TIMEOUT
 from zdm.core.clusters import Side
 from zdm.core.commands import Connect
 from zdm.core.settling import MAX_OWED
@@ -246,8 +246,35 @@ def test_a_side_that_says_nothing_for_long_is_given_up_for_a_quiet_client_too(pl
         play.expect_silence()
         play.answer(write(play, 1), ORIGIN, frames.void())
         play.time_passes(10.1)
+    play.expect_error(WRITE_TIMEOUT, 1, "TARGET was lost")
     play.expect_note("warn", "TARGET leaves requests")
     play.expect_close(TARGET, "too many requests timed out")
+
+
+def test_a_side_whose_late_answers_take_every_id_is_given_up_too(perform: Perform) -> None:
+    """Every request is rejected then, so that nothing is in flight whose time would be watched."""
+    play = perform(max_streams=2, max_streams_set=True)
+    for sent in [write(play, stream) for stream in (0, 1)]:
+        play.answer(sent, ORIGIN, frames.void())
+    for _ in range(3):
+        play.time_passes(10.1)
+        play.client_sends(frames.query(0, INSERT))
+        play.expect_error(OVERLOADED, 0)
+    play.expect_note("error", "no stream id")
+    play.time_passes(10.1)
+    play.expect_note("warn", "TARGET leaves requests")
+    play.expect_close(TARGET, "too many requests timed out")
+
+
+def test_a_request_expires_in_time_after_a_connection_was_parked_for_long(perform: Perform) -> None:
+    """The timer of the one must not be too late for the other."""
+    play = perform(target_park=100.0, answer_timeouts=True)
+    play.switch(False)
+    play.time_passes(5)
+    play.client_sends(frames.query(1, INSERT))
+    play.expect_forwarded(to={ORIGIN})
+    play.time_passes(10.1)
+    play.expect_error(WRITE_TIMEOUT, 1)
 
 
 def test_an_answer_to_nothing_is_dropped(play: Play) -> None:

@@ -16,7 +16,7 @@ from zdm.core.answers import overloaded
 from zdm.core.clusters import Side
 from zdm.core.commands import Attached
 from zdm.core.dispatch import Dispatch
-from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal
+from zdm.core.side_handshake import HandshakeFailed, HandshakeState, SideHandshake, is_refusal
 from zdm.core.state import SHUTTING_DOWN, SessionState
 from zdm.protocol.errors import ErrorCode
 
@@ -72,7 +72,8 @@ class Attachment:
         try:
             request = self._handshake.answered(frame)
         except HandshakeFailed as failure:
-            if failure.frame and error_code(failure.frame) in _TRANSIENT:
+            is_in = self._handshake.state is HandshakeState.KEYSPACE
+            if is_in or (failure.frame and error_code(failure.frame) in _TRANSIENT):
                 self._lose(self._side, f"it is not ready: {failure.reason}")
             else:
                 self._refused(failure)

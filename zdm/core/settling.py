@@ -6,6 +6,7 @@ change what the proxy knows (PREPARE, USE, schema changes, OPTIONS), requests th
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from zdm.core.aggregation import choose, is_unprepared
@@ -111,14 +112,11 @@ class Settling:
             self.settle(request)
 
     def next_deadline(self) -> float | None:
-        """When the next request expires; nothing while none is in flight.
-
-        Never later than a request that came now would: a timer is not set anew for each that comes.
-        """
+        """When the next request expires; nothing while none is in flight."""
         if not self._state.pending:
             return None
         timeout = self._state.snapshot.settings.request_timeout
-        deadline = self._state.now + timeout
+        deadline = inf
         for request in self._state.pending.values():
             deadline = min(deadline, self._deadline(request))
             if request.plan.timeout == timeout and not self._state.held_bytes:
@@ -127,9 +125,15 @@ class Settling:
 
     def stalled(self, connector: ClusterConnector) -> bool:
         """The connection owes more late answers than it may, or owes some and has been silent for too long."""
-        silence = self._state.now - max(connector.last_heard, connector.owed_since)
+        stalls_at = self.stalls_at(connector)
+        return connector.owed > MAX_OWED or (stalls_at is not None and self._state.now >= stalls_at)
+
+    def stalls_at(self, connector: ClusterConnector) -> float | None:
+        """When a connection that owes answers has been silent for too long; nothing while it owes none."""
+        if not connector.owed:
+            return None
         patience = SILENT_TIMEOUTS * self._state.snapshot.settings.request_timeout
-        return connector.owed > MAX_OWED or (connector.owed > 0 and silence >= patience)
+        return max(connector.last_heard, connector.owed_since) + patience
 
     def lost(self, side: Side) -> None:
         """The connection to a cluster ended: no answer will come from it any more."""

@@ -33,6 +33,8 @@ from zdm.protocol.primitives import Reader, encode_bytes, encode_long_string, en
 
 _MAX_STEPS: Final = 6
 
+_NO_SUCH_KEYSPACE: Final = frozenset((ErrorCode.INVALID, ErrorCode.UNAUTHORIZED, ErrorCode.SYNTAX_ERROR))
+
 
 class HandshakeFailed(Exception):
     """The cluster did not let us in. `code` is its ERROR's, 0 where it said something else; `frame` its answer."""
@@ -119,6 +121,16 @@ class SideHandshake:
         self.state = HandshakeState.DONE
         return None
 
+    def _without_keyspace(self, frame: bytes) -> Request | None:
+        """The keyspace may be missing there: then that is the error of the requests that need it.
+
+        Any other ERROR says nothing about the keyspace, and to go on would be to leave the two sides unlike for good.
+        """
+        failure = self._failure(frame)
+        if failure.code in _NO_SUCH_KEYSPACE:
+            return self._finished(frame)
+        raise failure
+
     def _failure(self, frame: bytes) -> HandshakeFailed:
         opcode = frame[4]
         if opcode != ERROR:
@@ -137,8 +149,7 @@ _STEPS: Final[dict[tuple[HandshakeState, int], Callable[[SideHandshake, bytes], 
     (HandshakeState.PLAIN, AUTH_SUCCESS): SideHandshake._let_in,
     (HandshakeState.CREDENTIALS, AUTH_SUCCESS): SideHandshake._let_in,
     (HandshakeState.KEYSPACE, RESULT): SideHandshake._finished,
-    # The keyspace may be missing there: then that is the error of the requests that need it, not of the session.
-    (HandshakeState.KEYSPACE, ERROR): SideHandshake._finished,
+    (HandshakeState.KEYSPACE, ERROR): SideHandshake._without_keyspace,
 }
 
 

@@ -33,14 +33,20 @@ class Sides:
         self.detachment: Final = Detachment(state, dispatch, self.settling, self.keyspace, self.attachment)
 
     def next_deadline(self) -> float | None:
-        """When `expire` is to be called next; nothing while nothing is awaited."""
+        """When `expire` is to be called next; nothing while nothing is awaited.
+
+        Never later than a request that came now would expire: a timer is not set anew for each that comes.
+        """
         state = self._state
         deadlines = [self.settling.next_deadline(), self.attachment.deadline, self.detachment.deadline]
         for connector in (state.origin, state.target):
             deadlines.extend(value.deadline for value in connector.special.values() if isinstance(value, Internal))
+            if connector.state is not SideState.PARKED:
+                deadlines.append(self.settling.stalls_at(connector))
         if state.target.state is SideState.LOST:
             deadlines.append(state.target.retry_at)
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        earliest = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return None if earliest is None else min(earliest, state.now + state.snapshot.settings.request_timeout)
 
     def awaits_time(self) -> bool:
         """There is something that may expire: cheap to ask."""

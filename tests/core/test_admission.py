@@ -1,0 +1,283 @@
+"""Who checks a client while target is off: never nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import frames
+from tests.playbook import Play
+from tests.stage import AUTHENTICATION_ERROR, CLIENT, ORIGIN, ORIGIN_USER, PROTOCOL_ERROR, TARGET, TARGET_USER, stage
+from zdm.core.clusters import Side
+from zdm.core.commands import Connect, LoginJudged, VerifyLogin
+from zdm.core.credentials import Credentials
+from zdm.core.snapshot import TargetMode
+from zdm.core.state import Phase
+
+SOMEBODY = Credentials("somebody", "target knows me")
+
+
+def off(origin_asks: bool = True, target_asks: bool = True) -> Play:
+    """A client that connects while target is off."""
+    play = Play(stage(mode=TargetMode.ORIGIN_ONLY, asks=(origin_asks, target_asks)))
+    play.expect_command(Connect(ORIGIN))
+    play.attach(ORIGIN)
+    play.client_sends(frames.startup(1))
+    started = play.expect_forwarded(to={ORIGIN})
+    play.answer(started, ORIGIN, frames.authenticate() if origin_asks else frames.ready())
+    return play
+
+
+def sends_credentials(play: Play, credentials: Credentials, stream: int = 2) -> None:
+    play.client_sends(frames.auth_response(stream, credentials.token()))
+
+
+def origin_gets(play: Play, credentials: Credentials, answer: bytes) -> None:
+    sent = play.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, credentials.token()))
+    play.answer(sent, ORIGIN, answer)
+
+
+def refused() -> bytes:
+    return frames.error(0, AUTHENTICATION_ERROR, "Provided username and/or password are incorrect")
+
+
+def test_the_configured_credentials_of_target_are_known() -> None:
+    """Origin gets its configured ones for them, as it does while target is on."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, TARGET_USER)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+
+
+def test_a_login_that_target_accepted_before_is_known() -> None:
+    """From memory, or from the state file of the proxy before this one."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(True)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+
+
+def test_a_login_that_nobody_knows_is_for_origin_to_judge() -> None:
+    """With its own password, and never with the configured one: that would let anybody in."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(False)
+        origin_gets(play, SOMEBODY, refused())
+        play.expect_error(AUTHENTICATION_ERROR, 2)
+        assert play.session.phase is Phase.HANDSHAKE
+        sends_credentials(play, TARGET_USER, 3)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(3))
+
+
+def test_a_login_that_origin_accepts_is_let_in_with_its_own_rights() -> None:
+    """The table's third way in."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(False)
+        origin_gets(play, SOMEBODY, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+
+
+def test_where_only_target_asks_the_proxy_asks_in_its_place() -> None:
+    """Origin lets everybody in, so there is nobody else to judge."""
+    with off(origin_asks=False) as play:
+        play.expect_client(frames.authenticate(1, "org.apache.cassandra.auth.PasswordAuthenticator"))
+        sends_credentials(play, SOMEBODY)
+        play.verify(False)
+        play.expect_error(AUTHENTICATION_ERROR, 2, "somebody")
+        play.client_sends(frames.query(3, "SELECT k FROM ks.t"))
+        play.expect_error(PROTOCOL_ERROR, 3)
+        play.client_sends(frames.auth_response(4, None))
+        play.expect_error(AUTHENTICATION_ERROR, 4)
+        sends_credentials(play, SOMEBODY, 5)
+        play.verify(True)
+        play.expect_client(frames.auth_success(5))
+        assert play.session.phase is Phase.READY
+
+
+def test_where_only_origin_asks_origin_judges() -> None:
+    """As it does while target is on."""
+    with off(target_asks=False) as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        origin_gets(play, SOMEBODY, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+
+
+def test_where_nobody_asks_everybody_is_let_in() -> None:
+    """There is nothing to check."""
+    with off(False, False) as play:
+        play.expect_client(frames.ready(1))
+
+
+def test_target_gets_the_clients_own_credentials_when_it_is_on_again() -> None:
+    """The session lives on under them, or ends with the reason."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(True)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+        play.switch(True)
+        play.attach(TARGET)
+        play.answer(play.expect_forwarded(to={TARGET}, frame=frames.startup()), TARGET, frames.authenticate())
+        sent = play.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, SOMEBODY.token()))
+        play.answer(sent, TARGET, refused())
+        play.expect_note("warn", "TARGET lets client")
+        play.expect_close(CLIENT)
+        assert play.judged == [LoginJudged(SOMEBODY, False)]
+
+
+def test_what_target_judges_is_told_but_for_the_configured_credentials() -> None:
+    """So that it is known when target is off; the configured ones are known anyway."""
+    with Play() as play:
+        play.log_in(SOMEBODY)
+        assert play.judged == [LoginJudged(SOMEBODY, True)]
+    with Play() as play:
+        play.log_in()
+        assert play.judged == []
+
+
+def test_a_check_that_takes_too_long_ends_the_handshake() -> None:
+    """Rather than leave a client waiting for ever."""
+    play = off()
+    play.expect_client(frames.authenticate(1))
+    sends_credentials(play, SOMEBODY)
+    play.expect_a(VerifyLogin)
+    play.time_passes(10.1)
+    play.expect_note("warn", "the check of its login")
+    play.expect_close(CLIENT)
+
+
+# Switched off in the middle of a handshake
+
+
+def begun(*, connected: tuple[Side, ...] = (ORIGIN, TARGET)) -> Play:
+    play = Play()
+    for side in (ORIGIN, TARGET):
+        play.expect_command(Connect(side))
+    for side in connected:
+        play.attach(side)
+    return play
+
+
+def switched_off(play: Play) -> None:
+    play.switch(False)
+    play.expect_close(TARGET)
+
+
+def asked_for_credentials(play: Play) -> None:
+    play.client_sends(frames.startup(1))
+    started = play.expect_forwarded()
+    play.answer_all(started, frames.authenticate())
+    play.expect_client(frames.authenticate(1))
+
+
+def test_off_before_target_is_connected() -> None:
+    """The client's STARTUP waited for both, and goes on with origin."""
+    with begun(connected=(ORIGIN,)) as play:
+        play.client_sends(frames.startup(1))
+        play.expect_silence()
+        switched_off(play)
+        play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, TARGET_USER)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+
+
+@pytest.mark.parametrize("origin_first", [True, False])
+def test_off_while_startup_is_under_way(origin_first: bool) -> None:
+    """Origin's answer counts, whether it is there or still to come."""
+    with begun() as play:
+        play.client_sends(frames.startup(1))
+        started = play.expect_forwarded()
+        if origin_first:
+            play.answer(started, ORIGIN, frames.authenticate())
+        switched_off(play)
+        if not origin_first:
+            play.answer(started, ORIGIN, frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+
+
+def test_off_while_options_are_under_way() -> None:
+    """The answer is the proxy's own anyway."""
+    with begun() as play:
+        play.client_sends(frames.options(1))
+        asked = play.expect_forwarded()
+        play.answer(asked, ORIGIN, frames.supported())
+        switched_off(play)
+        play.expect_client(frames.supported(1, play.shared.snapshot.supported))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_off_while_origin_judges_the_configured_credentials(is_known: bool) -> None:
+    """Target has not judged the client's own yet, and will not: they have to be known."""
+    with begun() as play:
+        asked_for_credentials(play)
+        sends_credentials(play, SOMEBODY)
+        sent = play.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, ORIGIN_USER.token()))
+        switched_off(play)
+        play.answer(sent, ORIGIN, frames.auth_success())
+        play.verify(is_known)
+        if is_known:
+            play.expect_client(frames.auth_success(2))
+        else:
+            play.expect_error(AUTHENTICATION_ERROR, 2, "somebody")
+            play.expect_close(CLIENT)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_off_while_target_judges_the_clients_credentials(is_known: bool) -> None:
+    """Origin has let it in with the configured ones: that must not be enough."""
+    with begun() as play:
+        asked_for_credentials(play)
+        sends_credentials(play, SOMEBODY)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, SOMEBODY.token()))
+        switched_off(play)
+        play.verify(is_known)
+        if is_known:
+            play.expect_client(frames.auth_success(2))
+        else:
+            play.expect_error(AUTHENTICATION_ERROR, 2, "somebody")
+            play.expect_close(CLIENT)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_off_while_target_alone_judges(is_known: bool) -> None:
+    """Where origin asks for nothing, the client may try again."""
+    with begun() as play:
+        play.client_sends(frames.startup(1))
+        started = play.expect_forwarded()
+        play.answer(started, ORIGIN, frames.ready())
+        play.answer(started, TARGET, frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, SOMEBODY.token()))
+        switched_off(play)
+        play.verify(is_known)
+        if is_known:
+            play.expect_client(frames.auth_success(2))
+        else:
+            play.expect_error(AUTHENTICATION_ERROR, 2, "somebody")
+
+
+def test_on_again_before_the_handshake_is_over() -> None:
+    """It goes on with origin alone, and the session gets its target right after."""
+    with begun() as play:
+        play.client_sends(frames.startup(1))
+        started = play.expect_forwarded()
+        switched_off(play)
+        play.switch(True)
+        play.answer(started, ORIGIN, frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, TARGET_USER)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+        assert play.asked_eagerly == 1 and play.session.is_attaching
