@@ -428,6 +428,18 @@ def test_what_is_being_mended_on_target_is_given_up(play: Play) -> None:
     play.expect_idle()
 
 
+def test_a_statement_that_target_forgot_is_not_mended_once_it_is_off(play: Play) -> None:
+    """UNPREPARED comes while the request is being waited for: a PREPARE would go to a target that is off."""
+    play.prepare(INSERT, b"oo")
+    play.client_sends(frames.execute(1, b"oo"))
+    sent = play.expect_forwarded()
+    play.answer(sent, ORIGIN, frames.void())
+    play.switch(False)
+    play.answer(sent, TARGET, frames.unprepared(0, b"oo"))
+    play.expect_client(frames.void(1))
+    assert play.shared.meter.abandoned_writes == 1
+
+
 def test_register_goes_to_origin_while_target_is_off(play: Play) -> None:
     """And no heartbeat goes to target."""
     play.switch(False)

@@ -49,9 +49,12 @@ class Settling:
 
     def answered(self, request: PendingRequest, side: Side, frame: bytes) -> None:
         """A cluster's answer, under whatever id it travelled. Raises RemoteProtocolError where it can't be read."""
-        if is_unprepared(frame) and self.mending.start(request, side, frame):
-            return
-        self.take(request, side, frame)
+        if not is_unprepared(frame):
+            self.take(request, side, frame)
+        elif self._state.connector(side).state is SideState.PARKED:
+            self.abandon(request, is_owed=False)  # it was not executed there, and mending would send something
+        elif not self.mending.start(request, side, frame):
+            self.take(request, side, frame)
 
     def take(self, request: PendingRequest, side: Side, frame: bytes) -> None:
         """Keep an answer, and settle the request where it was the last."""
