@@ -91,6 +91,8 @@ class Worker:
         """Take a new generation; fires with its number when every session has it."""
         self.shared.replace(snapshot)
         self._dial_from(snapshot)
+        if not snapshot.target_enabled:
+            self.turns.forget_waiting()  # or a session that leaves target would pass its turn to one that has not yet
         for connection in list(self._clients):
             connection.apply(snapshot)
         return succeed(snapshot.generation)

@@ -50,6 +50,11 @@ class AttachTurns:
             self._holding.remove(who)
             self._go_on()
 
+    def forget_waiting(self) -> None:
+        """Nobody who waits gets a turn any more: whoever asked gives up."""
+        self._eager.clear()
+        self._urgent.clear()
+
     def _leave(self, who: object) -> None:
         self._eager.pop(who, None)
         self._urgent.pop(who, None)
