@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
-from twisted.web.server import Site
 
-from zdm.admin.app import AdminApp
+from tests.admin.caller import Call, Proxy, ask
 from zdm.admin.health import ControlHealth, Health
 from zdm.metrics import Meter, render
 
@@ -22,45 +19,6 @@ DOWN = ControlHealth("127.0.0.41:9042", 3, 3)
 NEVER_CONNECTED = ControlHealth(None, 1, 1)
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
-
-
-class Proxy:
-    """A proxy in a state of the test's choice."""
-
-    def __init__(self, metrics: Any = None, health: Health | None = None) -> None:
-        self.metrics = metrics
-        self.state = health
-
-    def metrics_text(self) -> Any:
-        if isinstance(self.metrics, Exception):
-            raise self.metrics
-        return self.metrics
-
-    def health(self) -> Health | None:
-        return self.state
-
-
-class Answer:
-    """An HTTP answer, cut into its parts."""
-
-    def __init__(self, written: bytes) -> None:
-        head, _, self.body = written.partition(b"\r\n\r\n")
-        status, *headers = head.decode().split("\r\n")
-        self.code = int(status.split(" ")[1])
-        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
-        self.type = self.headers.get("content-type")
-
-
-def sent(proxy: Proxy, method: str, path: str, metrics_enabled: bool = True) -> StringTransport:
-    site = Site(AdminApp(proxy, metrics_enabled).resource(), reactor=Clock())
-    connection, transport = site.buildProtocol(None), StringTransport()
-    connection.makeConnection(transport)
-    connection.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: proxy\r\n\r\n".encode())
-    return transport
-
-
-def ask(proxy: Proxy, method: str, path: str, metrics_enabled: bool = True) -> Answer:
-    return Answer(sent(proxy, method, path, metrics_enabled).value())
 
 
 def test_readiness_of_a_proxy_whose_clusters_are_up() -> None:
@@ -93,7 +51,20 @@ def test_one_cluster_down_is_down(health: Health, statuses: tuple[str, str]) -> 
     assert (answer.code, report["Status"]) == (503, "DOWN")
     assert (report["OriginStatus"]["Status"], report["TargetStatus"]["Status"]) == statuses
     shown = [report[f"{cluster}Status"]["Addr"] for cluster in ("Origin", "Target")]
-    assert shown == [each.address or "NOT_CONNECTED" for each in health]
+    assert shown == [each.address or "NOT_CONNECTED" for each in health[:2]]
+
+
+@pytest.mark.parametrize("target", [DOWN, NEVER_CONNECTED])
+def test_a_target_that_is_switched_off_does_not_make_the_proxy_unready(target: ControlHealth) -> None:
+    """Or an orchestrator would remove the very proxies that the switch is to save; the target's own status is told."""
+    answer = ask(Proxy(health=Health(UP, target, target_required=False)), "GET", "/health/readiness")
+    report = json.loads(answer.body)
+    assert (answer.code, report["Status"], report["TargetStatus"]["Status"]) == (200, "UP", "DOWN")
+
+
+def test_a_target_that_is_switched_off_does_not_hide_that_origin_is_down() -> None:
+    answer = ask(Proxy(health=Health(DOWN, UP, target_required=False)), "GET", "/health/readiness")
+    assert (answer.code, json.loads(answer.body)["Status"]) == (503, "DOWN")
 
 
 def test_failures_below_the_threshold_are_shown_and_still_up() -> None:
@@ -153,10 +124,10 @@ def test_metrics_of_a_running_proxy(method: str) -> None:
 def test_metrics_that_take_time_are_waited_for() -> None:
     """With several workers their numbers come from other processes."""
     text: Deferred[str] = Deferred()
-    transport = sent(Proxy(text), "GET", "/metrics")
-    assert transport.value() == b""
+    call = Call(Proxy(text), "GET", "/metrics")
+    assert not call.is_answered
     text.callback("from workers\n")
-    answer = Answer(transport.value())
+    answer = call.answer()
     assert answer.code == 200 and answer.body.endswith(b"from workers\n")
 
 
@@ -188,3 +159,20 @@ def test_an_error_in_a_route_is_a_500_and_one_line_in_the_log() -> None:
     (event,) = [event for event in events if event["log_level"] >= LogLevel.warn]
     assert event["log_failure"].getErrorMessage() == "secret cause"
     assert (event["method"], event["uri"]) == ("GET", "/metrics")
+
+
+@pytest.mark.parametrize(
+    "path, host",
+    [("/health/liveness", b"\xff"), ("/health/liveness", b"a..b"), ("/health/liveness", b"x" * 300), ("/%FF", b"p")],
+)
+def test_bytes_that_routing_cannot_take_are_no_fault_of_the_proxy(path: str, host: bytes) -> None:
+    """Whoever can connect could otherwise fill the log with tracebacks."""
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        answer = ask(Proxy(), "GET", path, headers={"Host": host})
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert answer.code == (404 if path == "/%FF" else 200)
+    assert [event for event in events if event["log_level"] >= LogLevel.warn] == []

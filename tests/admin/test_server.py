@@ -25,6 +25,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.admin.caller import FakeSwitch
 from zdm.admin.app import AdminApp
 from zdm.admin.health import Health
 from zdm.admin.server import AdminServer
@@ -45,6 +46,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self.text: Deferred[str | None] = Deferred()
+        self.target = FakeSwitch()
 
     def metrics_text(self) -> Deferred[str | None]:
         return self.text

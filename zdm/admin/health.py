@@ -21,7 +21,7 @@ class ControlHealth(NamedTuple):
 
     @property
     def status(self) -> str:
-        return "UP" if self.failures < self.threshold else "DOWN"
+        return "UP" if self.address is not None and self.failures < self.threshold else "DOWN"
 
 
 class Health(NamedTuple):
@@ -29,3 +29,5 @@ class Health(NamedTuple):
 
     origin: ControlHealth
     target: ControlHealth
+    target_required: bool = True
+    """False while the target is switched off: then it is told of, and readiness does not depend on it."""

@@ -19,11 +19,13 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from zdm.admin.channel import BoundedRequest, Channel
 from zdm.net.endpoints import ServerEndpoint
 
 _log = Logger()
 
 STOP_WITHIN_S: Final = 5
+MAX_CONNECTIONS: Final = 200
 
 
 class AdminServer:
@@ -87,9 +89,10 @@ class _QuietSite(Site):
     """A site that logs no requests and knows how many are being answered."""
 
     noisy = False
+    protocol = Channel  # type: ignore[assignment]  # made for HTTP/2 as well, which needs TLS
 
     def __init__(self, resource: IResource, clock: IReactorTime) -> None:
-        super().__init__(resource, reactor=clock)
+        super().__init__(resource, BoundedRequest, reactor=clock, parsePOSTFormSubmission=False)
         self._open = 0
         self._idle: Deferred[None] | None = None
 
@@ -126,6 +129,15 @@ class _Connections(WrappingFactory):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._gone: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: Any) -> ProtocolWrapper | None:  # type: ignore[override]  # as the interface
+        """Where there are too many, the oldest that awaits no answer gives way, so that probes always get through."""
+        if len(self.protocols) >= MAX_CONNECTIONS:
+            spare = next((each.wrappedProtocol for each in self.protocols if each.wrappedProtocol.is_spare), None)
+            if spare is None:
+                return None
+            spare.give_up()
+        return super().buildProtocol(addr)
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         super().unregisterProtocol(p)
