@@ -49,11 +49,20 @@ def test_the_usage_is_enough_to_start(option: str) -> None:
     """Whoever has nothing but the program finds the concepts, the keys that are needed and an example."""
     done = zdm_proxy(option)
     assert done.returncode == 0
-    for word in ("origin", "target", "primary", "check", "sandbox", "Example"):
+    for word in ("origin", "target", "primary", "check", "sandbox", "zdm-proxy target disable", "Example"):
         assert word in done.stdout
     for cluster in ("ORIGIN", "TARGET"):
         for key in ("CONTACT_POINTS", "USERNAME", "PASSWORD"):
             assert f"ZDM_{cluster}_{key}" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["-h", "--help", "-help"])
+def test_the_usage_of_the_targets_switch_is_enough_to_use_it(option: str) -> None:
+    """Whoever needs it has no time to read elsewhere."""
+    done = zdm_proxy("target", option)
+    assert done.returncode == 0
+    for word in ("status", "enable", "disable", "--url", "--token-file", "--wait", "Exit codes", "Examples", "  8  "):
+        assert word in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["-x"], ["-conf", "x"], ["--conf", "x"], ["--config"], ["run"]])

@@ -1,11 +1,12 @@
 """The command line: which configuration, and what to do with it. Spec section 9.1.
 
 `zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy sandbox` runs
-Cassandra nodes in memory. Options may be written as the reference has them, with one dash or two, `-config FILE` or
-`-config=FILE`. Exit codes: 0, 2 for a command line that cannot be understood, 255 for a configuration that cannot be
-used, else what the service says.
+Cassandra nodes in memory, `zdm-proxy target` switches the target of running proxies off and on. Options may be written
+as the reference has them, with one dash or two, `-config FILE` or `-config=FILE`. Exit codes: 0, 2 for a command line
+that cannot be understood, 255 for a configuration that cannot be used, else what the service says; `target` has more.
 
-What runs the reactor is imported only when it is about to run.
+What runs the reactor is imported only when it is about to run, and the configuration's libraries when it is about to be
+read: the target must be switched off at once.
 """
 
 from __future__ import annotations
@@ -13,20 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zdm import __version__
-from zdm.config import (
-    Config,
-    ConfigurationError,
-    load,
-    not_yet_honoured,
-    parsed_configuration_json,
-    serves_nobody,
-    unknown_variables,
-    unknown_yaml_keys,
-)
-from zdm.log import ProcessLog, start
+
+if TYPE_CHECKING:
+    from zdm.config import Config
+    from zdm.log import ProcessLog
 
 CONFIGURATION_ERROR: Final = 255
 
@@ -57,13 +51,15 @@ Example, two clusters without authentication:
   zdm-proxy --set proxy_listen_address=0.0.0.0
 
 Metrics and health: http://localhost:14001/metrics, /health/liveness, /health/readiness.
+
+When target is sick: zdm-proxy target disable takes it out of the path while applications run; see target --help.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; gives its exit code."""
     given = [_two_dashes(text) for text in (sys.argv[1:] if arguments is None else arguments)]
-    options = _parser(with_sandbox="sandbox" in given).parse_args(given)
+    options = _parser(given).parse_args(given)
     if options.version:
         print(f"ZDM proxy version {__version__}")
         return 0
@@ -71,10 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from zdm.sandbox import cli as sandbox
 
         return sandbox.run(options)
+    if options.command == "target":
+        from zdm.target_command import commands as target_command
+
+        return target_command.run(options)
     return _with_configuration(options)
 
 
 def _with_configuration(options: argparse.Namespace) -> int:
+    from zdm.config import ConfigurationError, load, parsed_configuration_json
+    from zdm.log import start
+
     log = start()
     log.info(f"Starting ZDM proxy version {__version__}")
     try:
@@ -96,6 +99,8 @@ def _with_configuration(options: argparse.Namespace) -> int:
 
 
 def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
+    from zdm.config import not_yet_honoured, serves_nobody, unknown_variables, unknown_yaml_keys
+
     ignored = not_yet_honoured(config)
     if ignored:
         log.warn(f"This version does not do what these keys ask for, and goes on without: {', '.join(ignored)}")
@@ -113,7 +118,8 @@ def _two_dashes(text: str) -> str:
     return f"-{text}" if text.startswith("-") and name in _ONE_DASH else text
 
 
-def _parser(with_sandbox: bool) -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Commands that have options of their own are asked for them only if `given` may be about them."""
     parser = argparse.ArgumentParser(
         prog="zdm-proxy",
         description="A proxy between Cassandra applications and two clusters, for migrations without downtime.",
@@ -130,10 +136,17 @@ def _parser(with_sandbox: bool) -> argparse.ArgumentParser:
     _add_configuration(check, config=argparse.SUPPRESS, set_name="set_after")
     text = "run Cassandra nodes in memory, to try the proxy with"
     nodes = commands.add_parser("sandbox", help=text, description=_sentence(text), allow_abbrev=False)
-    if with_sandbox:
+    if "sandbox" in given:
         from zdm.sandbox import cli as sandbox
 
         sandbox.add_arguments(nodes)
+    text = "ask running proxies for the target's state, switch it off and on"
+    target = commands.add_parser("target", help=text, description=_sentence(text), allow_abbrev=False)
+    if "target" in given:
+        from zdm.target_command import commands as target_command
+
+        target_command.add_arguments(target)
+        _add_configuration(target, config=argparse.SUPPRESS, set_name="set_after")
     return parser
 
 
