@@ -229,6 +229,16 @@ def test_a_read_that_cannot_be_mended_is_unprepared_under_the_clients_id(perform
     assert error.fields == frames.short_bytes(IDS[ORIGIN])
 
 
+def test_a_statement_pushed_out_while_it_was_under_way_is_unprepared_under_the_clients_id_too(perform: Perform) -> None:
+    """The proxy does not know any more which statement target's id belongs to; a driver never did."""
+    play = prepared(perform, READ, primary=TARGET)
+    request = execute(play, 5, [TARGET])
+    play.shared.prepared.remove(IDS[ORIGIN])
+    play.answer(request, TARGET, frames.unprepared(0, IDS[TARGET]))
+    error = play.expect_error(UNPREPARED, 5, NOT_FOUND + IDS[ORIGIN].hex())
+    assert error.fields == frames.short_bytes(IDS[ORIGIN])
+
+
 def test_a_write_in_version_3_that_one_side_applied_is_a_write_timeout(perform: Perform) -> None:
     """v3 has no WRITE_FAILURE."""
     play = perform(3)

@@ -245,12 +245,12 @@ class Settling:
         if request.frame()[4] not in (EXECUTE, BATCH):
             return frame
         known = self._state.shared.prepared.entries
-        for _, prepared_id in id_spans(request.frame()):
-            entry = known.get(prepared_id)
-            if prepared_id == error.prepared_id or (entry is not None and entry.target_id == error.prepared_id):
-                body = unknown_statement(prepared_id).encode(self._state.version)
-                return with_body(frame, frame[HEADER_LENGTH:start] + body)
-        return frame
+        ids = [prepared_id for _, prepared_id in id_spans(request.frame())]
+        meant = [one for one in ids if error.prepared_id in (one, known[one].target_id if one in known else one)]
+        meant += [one for one in ids if one not in known]  # it was pushed out of the cache meanwhile
+        if not meant:
+            return frame
+        return with_body(frame, frame[HEADER_LENGTH:start] + unknown_statement(meant[0]).encode(self._state.version))
 
     def _answer(self, request: PendingRequest) -> bytes:
         answer = choose(request)
