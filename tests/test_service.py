@@ -13,14 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
 
 from tests import frames
 from tests.net.nodes import Lines, Network
 from tests.net.ports import Ports
 from tests.net.wires import Wire
+from zdm.admin.switch import TargetState
 from zdm.config import Config
+from zdm.core.credentials import Credentials
+from zdm.core.target_mode import TargetMode
+from zdm.lasting_state import at_start
+from zdm.net.threads import at_once
 from zdm.service import ProxyService, raise_file_limit
+from zdm.state_file import SavedState, StateFile, TargetRecord
 
 PORT, METRICS = 9999, 9998
 DEADLINE_S = 20
@@ -48,7 +57,7 @@ class Reactor:
 class World:
     """A service between two clusters of one node each, all in memory."""
 
-    def __init__(self, **keys: Any) -> None:
+    def __init__(self, saved: SavedState | None = None, **keys: Any) -> None:
         self.network, self.ports, self.log = Network(), Ports(), Lines()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.reactor = Reactor(self.network.clock)
@@ -57,7 +66,8 @@ class World:
             proxy_listen_port=PORT, metrics_port=METRICS, proxy_max_client_connections=10, **keys,
         )  # fmt: skip
         log: Any = self.log
-        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at)
+        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=at_once)
+        self.messages: list[str] = []
 
     def start(self) -> World:
         self.service.start()
@@ -75,6 +85,13 @@ class World:
     def client(self) -> Wire:
         """A client whose clusters are being dialled."""
         return Wire(self.network.clock, self.ports.factories[PORT].buildProtocol(None)).connect()
+
+    def switch(self, enabled: bool) -> TargetState:
+        """What an operator's call does, and what is so then."""
+        self.service.target.switch(enabled, "sick", "ops", "127.0.0.1:5").addCallback(self.messages.append)
+        state = self.service.target.state()
+        assert state is not None
+        return state
 
     @property
     def listens(self) -> bool:
@@ -256,6 +273,146 @@ def test_a_client_is_served_between_start_and_stop() -> None:
     assert world.service._worker.clients() == 0
 
 
+# Target disabled
+
+SICK = SavedState(target=TargetRecord(enabled=False, since=1764000000.0, reason="sick", actor="ops", generation=3))
+
+
+@pytest.mark.parametrize(("saved", "word"), [(None, "enabled"), (SICK, "disabled")])
+def test_a_start_tells_whether_target_takes_part(saved: SavedState | None, word: str) -> None:
+    """The reference's line; an operator must not have to guess."""
+    assert World(saved).start().told("Target cluster: ") == [f"Target cluster: {word}"]
+
+
+def test_a_start_without_target_tells_since_when_and_why() -> None:
+    """Whoever reads it may not be who disabled it."""
+    assert World(SICK).start().told("Target has been disabled") == [
+        "Target has been disabled since 2025-11-24T16:00:00.000Z, by ops, sick. POST /api/v1/target/enable enables it."
+    ]
+
+
+def test_a_start_without_target_that_the_configuration_forbids_is_warned_of() -> None:
+    """It was forced once, or the configuration is new; reads go to origin."""
+    world = World(SICK, primary_cluster="TARGET").start()
+    (line,) = [text for text in world.log.texts("warn") if text.startswith("Target is disabled, although")]
+    assert "primary_cluster is TARGET" in line and world.listens
+
+
+def test_a_start_without_target_needs_origin_only() -> None:
+    """It may be gone altogether (F4)."""
+    world = World(SICK)
+    world.target.is_down = True
+    world.start()
+    assert world.listens and world.told("Couldn't start proxy") == []
+    state, health = world.service.target.state(), world.service.health()
+    assert state is not None and state.is_ready and state.effective == "ORIGIN_ONLY"
+    assert health is not None and (health.target_required, health.target.status) == (False, "DOWN")
+    assert world.service._worker is not None
+    assert world.service._worker.shared.snapshot.mode is TargetMode.ORIGIN_ONLY
+
+
+@pytest.mark.parametrize("state", ["is_down", "is_hung"])
+def test_disabling_target_lets_a_start_that_waits_for_it_go_on_at_once(state: str) -> None:
+    """The one call that rescues a start against a dead target, in a pause or in an attempt."""
+    world = World()
+    setattr(world.target, state, True)
+    world.start()
+    for _ in range(20):
+        world.pass_time(0.5)
+    assert not world.listens
+    before = world.service.target.state()
+    assert before is not None and not before.is_ready
+    world.switch(False)
+    world.pass_time(0)
+    assert world.listens and world.messages == ["Target disabled"]
+    after = world.service.target.state()
+    assert after is not None and after.is_ready and not after.enabled
+
+
+def test_enabling_target_again_makes_a_start_wait_for_it_again() -> None:
+    """Origin is not there yet either; the operator has changed his mind."""
+    world = World()
+    world.origin.is_down = world.target.is_down = True
+    world.start()
+    assert not world.switch(False).enabled and world.switch(True).enabled
+    world.origin.is_down = False
+    world.pass_time(20)
+    assert not world.listens
+    world.target.is_down = False
+    for _ in range(20):
+        world.pass_time(1)
+    assert world.listens
+
+
+def test_a_change_reaches_the_sessions_and_the_state_file(tmp_path: Path) -> None:
+    """And the process after."""
+    path = str(tmp_path / "state.json")
+    world = World(state_file=path).start()
+    worker = world.service._worker
+    assert worker is not None
+    modes = [worker.shared.snapshot.mode]
+    world.switch(False)
+    modes.append(worker.shared.snapshot.mode)
+    assert modes == [TargetMode.DUAL, TargetMode.ORIGIN_ONLY]
+    saved = StateFile(path).read()
+    assert (saved.target.enabled, saved.target.reason, saved.target.generation) == (False, "sick", 2)
+    after = World(saved).start().service.target.state()
+    assert after is not None and (after.enabled, after.reason, after.generation) == (False, "sick", 2)
+
+
+def test_a_login_that_target_accepted_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    """As a hash, soon after; at the latest when the proxy ends."""
+    path = str(tmp_path / "state.json")
+    world = World(state_file=path).start()
+    assert world.service._worker is not None
+    world.service._worker.logins.accepted(Credentials("app", "the-password"))
+    world.stop()
+    saved = StateFile(path).read()
+    assert [login.user for login in saved.logins] == ["app"]
+    after = World(saved).start().service._worker
+    answers: list[bool] = []
+    assert after is not None
+    for password in ("the-password", "another"):
+        after.logins.verify(Credentials("app", password)).addCallback(answers.append)
+    assert answers == [True, False]
+
+
+def test_what_is_known_of_target_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    """Which may start without it."""
+    path = str(tmp_path / "state.json")
+    World(state_file=path).start().stop()
+    known = at_start(Config(state_file=path)).known
+    assert known is not None and (known.version, known.auth_required) == (4, False)
+
+
+def test_nothing_is_said_of_target_once_shutdown_has_begun() -> None:
+    """While clients are drained as well."""
+    world = World().start()
+    world.service.stop()
+    assert world.service.target.state() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "header", "code"),
+    [
+        ("localhost", "", b"", 200),
+        ("10.0.0.1", "", b"Authorization: Bearer t\r\n", 403),
+        ("10.0.0.1", "t", b"", 403),
+        ("10.0.0.1", "t", b"Authorization: Bearer t\r\n", 200),
+    ],
+)
+def test_changes_need_the_token_that_is_configured(address: str, token: str, header: bytes, code: int) -> None:
+    """On an address that others can reach."""
+    world = World(metrics_address=address, admin_token=SecretStr(token)).start()
+    connection = StringTransport()
+    protocol = world.ports.factories[METRICS].buildProtocol(IPv4Address("TCP", "10.0.0.9", 5))
+    protocol.makeConnection(connection)
+    head = b"POST /api/v1/target/disable HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+    protocol.dataReceived(head + header + b"\r\n")
+    world.pass_time(0)
+    assert connection.value().startswith(b"HTTP/1.1 %d " % code)
+
+
 # Files
 
 
@@ -287,7 +444,15 @@ assert "klein" in sys.modules
 from twisted.internet import reactor
 print(type(reactor).__name__, type(reactor._asyncioEventloop).__module__, code)
 """
-ENTRIES = ("zdm.cli", "zdm.service", "zdm.check", "zdm.supervisor", "zdm.workers", "zdm.net.client")
+ENTRIES = (
+    "zdm.cli",
+    "zdm.service",
+    "zdm.check",
+    "zdm.supervisor",
+    "zdm.target_switch",
+    "zdm.workers",
+    "zdm.net.client",
+)
 
 
 @pytest.mark.parametrize("loop, module", [("", "uvloop"), ("asyncio", "asyncio.unix_events")])
@@ -316,6 +481,24 @@ def test_the_service_runs_on_the_reactor_that_it_installs(loop: str, module: str
         finally:
             program.kill()
     assert out.split() == ["AsyncioSelectorReactor", module, "0"]
+
+
+@pytest.mark.parametrize(("key", "place"), [("STATE_FILE", "state"), ("ADMIN_AUDIT_FILE", "audit")])
+def test_a_file_that_cannot_be_used_ends_the_start_as_a_wrong_configuration_does(
+    key: str, place: str, tmp_path: Path
+) -> None:
+    """One line that says what to do; no reactor, no traceback."""
+    settings = {
+        "ZDM_ORIGIN_CONTACT_POINTS": "127.0.90.2", "ZDM_TARGET_CONTACT_POINTS": "127.0.90.3",
+        "ZDM_ORIGIN_USERNAME": "", "ZDM_ORIGIN_PASSWORD": "", "ZDM_TARGET_USERNAME": "", "ZDM_TARGET_PASSWORD": "",
+        f"ZDM_{key}": str(tmp_path / "missing" / place),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "zdm"]
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 255
+    last = done.stderr.splitlines()[-1]
+    assert "level=error" in last and f"the {place} file {tmp_path}/missing/{place} cannot be written" in last
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

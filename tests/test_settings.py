@@ -35,11 +35,17 @@ def test_milliseconds_become_seconds() -> None:
     """The inner rings count in seconds only."""
     settings = session_settings(
         config(
-            proxy_request_timeout_ms=1500, schema_request_timeout_ms=2500, heartbeat_interval_ms=100, attach_hold_ms=50
+            proxy_request_timeout_ms=1500,
+            schema_request_timeout_ms=2500,
+            heartbeat_interval_ms=100,
+            attach_hold_ms=50,
+            target_disable_drain_ms=200,
+            target_park_ms=300,
         )
     )
     assert (settings.request_timeout, settings.schema_timeout) == (1.5, 2.5)
     assert (settings.heartbeat_interval, settings.attach_hold) == (0.1, 0.05)
+    assert (settings.target_disable_drain, settings.target_park) == (0.2, 0.3)
 
 
 def test_a_schema_change_gets_no_less_time_than_any_request() -> None:

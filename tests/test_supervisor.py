@@ -19,11 +19,15 @@ from zdm.admin.health import ControlHealth, Health
 from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.credentials import Credentials
-from zdm.core.snapshot import Snapshot
+from zdm.core.snapshot import ClusterFacts, Snapshot, TargetMode
 from zdm.core.topology import Endpoint
+from zdm.facts import configured_credentials, control_settings
+from zdm.lasting_state import LastingState
 from zdm.net.control import ControlError
+from zdm.net.threads import at_once
 from zdm.settings import proxy_topology
-from zdm.supervisor import ClientFactory, Supervisor, configured_credentials, control_settings
+from zdm.state_file import KnownTarget, SavedState, TargetRecord
+from zdm.supervisor import ClientFactory, Supervisor
 
 ORIGIN, TARGET = Endpoint("127.0.40.1", 9042), Endpoint("127.0.40.11", 9042)
 
@@ -33,7 +37,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
-        self.count = 0
+        self.count = self.waiting = 0
         self.fault: Exception | None = None
         self.accepted: list[Any] = []
 
@@ -48,6 +52,9 @@ class Worker:
     def clients(self) -> int:
         return self.count
 
+    def attaching(self) -> int:
+        return self.waiting
+
 
 class FailingAtOnce(Worker):
     """One whose fault comes before its Deferred."""
@@ -59,15 +66,22 @@ class FailingAtOnce(Worker):
 class World:
     """Two clusters of one node each, until a test adds some."""
 
-    def __init__(self, **keys: Any) -> None:
+    def __init__(self, saved: SavedState | None = None, **keys: Any) -> None:
         self.network = Network()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.config = Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
         self.log, self.ports, self.worker = Lines(), Ports(), Worker()
         self.opened: list[Snapshot | Failure] = []
         log: Any = self.log
+        self.state = LastingState(saved or SavedState(), "", at_once, self.network.clock, log)
         self.supervisor = Supervisor(
-            self.config, proxy_topology(self.config), self.network.endpoint, self.network.clock, log, self.ports.at
+            self.config,
+            proxy_topology(self.config),
+            self.network.endpoint,
+            self.network.clock,
+            log,
+            self.state,
+            self.ports.at,
         )
 
     def open(self) -> World:
@@ -87,6 +101,13 @@ class World:
         self.network.add(number)
         node.connection.event()
         self.network.clock.pump([1.0] * 5)
+
+    def switch(self, enabled: bool) -> list[int]:
+        """An operator has changed his mind; the generations that were acknowledged."""
+        self.state.target = TargetRecord(enabled=enabled)
+        acknowledged: list[int] = []
+        self.supervisor.target_switched().addCallback(acknowledged.append)
+        return acknowledged
 
     @property
     def snapshot(self) -> Snapshot:
@@ -267,6 +288,7 @@ def test_a_cluster_is_watched_as_configured() -> None:
         origin_contact_points="127.0.40.1, 127.0.40.2", origin_port=9043, origin_connection_timeout_ms=1500,
         origin_local_datacenter="dc2", heartbeat_interval_ms=2000, heartbeat_retry_interval_min_ms=250,
         heartbeat_retry_interval_max_ms=3000, heartbeat_retry_backoff_factor=3, heartbeat_failure_threshold=7,
+        target_probe_interval_ms=5000,
         proxy_topology_addresses="10.0.0.1,10.0.0.2", proxy_topology_index=1, control_conn_max_protocol_version="3",
     )  # fmt: skip
     settings = control_settings(config, Side.ORIGIN, proxy_topology(config))
@@ -274,4 +296,201 @@ def test_a_cluster_is_watched_as_configured() -> None:
     assert (settings.client.connect_timeout, settings.client.versions) == (1.5, (3,))
     assert (settings.local_datacenter, settings.proxy_index, settings.proxy_count) == ("dc2", 1, 2)
     assert (settings.heartbeat_interval, settings.retry_min, settings.retry_max) == (2.0, 0.25, 3.0)
-    assert (settings.retry_factor, settings.failure_threshold) == (3, 7)
+    assert (settings.retry_factor, settings.failure_threshold, settings.probe_interval) == (3, 7, 5.0)
+
+
+# Target disabled
+
+DISABLED = SavedState(target=TargetRecord(enabled=False, generation=7))
+KNOWN = KnownTarget(auth_required=True, version=3, supported={"CQL_VERSION": ["3.4.0"], "PROTOCOL_VERSIONS": ["3/v3"]})
+
+
+def test_target_takes_part_unless_it_is_disabled() -> None:
+    """Sessions decide by the mode of their generation."""
+    assert World().open().snapshot.mode is TargetMode.DUAL
+    assert World(DISABLED).open().snapshot.mode is TargetMode.ORIGIN_ONLY
+
+
+def test_a_change_of_target_is_a_new_generation() -> None:
+    """It counts as made when every worker has it."""
+    world = World().open()
+    world.listen()
+    assert (world.switch(False), world.switch(True)) == ([2], [3])
+    assert [snapshot.mode for snapshot in world.worker.snapshots] == [TargetMode.ORIGIN_ONLY, TargetMode.DUAL]
+    assert world.supervisor.generation == 3
+
+
+def test_a_change_of_target_waits_for_the_worker() -> None:
+    """The operator's call is answered then, and not before."""
+    world = World().open()
+    world.listen()
+    late: Deferred[int] = Deferred()
+    world.worker.apply = lambda snapshot: late  # type: ignore[method-assign]  # a worker that takes its time
+    acknowledged = world.switch(False)
+    assert acknowledged == []
+    late.callback(2)
+    assert acknowledged == [2]
+
+
+def test_generations_go_on_from_those_of_the_process_before() -> None:
+    """Who watches the number must not see it go back to one that meant something else."""
+    world = World(DISABLED).open()
+    assert world.snapshot.generation == 8
+    world.listen()
+    assert world.switch(True) == [9]
+
+
+@pytest.mark.parametrize("state", ["is_down", "is_hung"])
+def test_without_target_a_start_needs_origin_only(state: str) -> None:
+    """What an operator has switched off may be gone altogether (F4)."""
+    world = World(DISABLED)
+    setattr(world.target, state, True)
+    assert world.open().snapshot.mode is TargetMode.ORIGIN_ONLY
+    assert "127.0.40.11" in world.network.dialled
+
+
+def test_target_is_reached_in_the_background_and_rarely_while_it_is_disabled() -> None:
+    """Its topology is wanted when it comes back, and then soon enough."""
+    world = World(DISABLED, target_probe_interval_ms=60_000)
+    world.target.is_down = True
+    world.open()
+    world.listen()
+    world.network.clock.pump([1.0] * 50)
+    assert world.network.dialled.count("127.0.40.11") == 1
+    world.target.is_down = False
+    world.network.clock.pump([1.0] * 15)
+    assert world.worker.snapshots[-1].target.known == {TARGET}
+    assert "Initialized target control connection." in "".join(world.log.texts("info"))
+
+
+def test_enabling_looks_for_target_at_once() -> None:
+    """Sessions need its hosts now."""
+    world = World(DISABLED, target_probe_interval_ms=600_000)
+    world.target.is_down = True
+    world.open()
+    world.listen()
+    world.target.is_down = False
+    world.network.clock.advance(1)
+    world.switch(True)
+    world.network.clock.pump([0.1] * 5)
+    assert world.target.open_connections == 1
+    assert world.worker.snapshots[-1].target.known == {TARGET}
+
+
+def test_disabling_while_the_start_waits_for_target_lets_it_go_on() -> None:
+    """The one call that rescues a start against a dead target."""
+    world = World()
+    world.target.is_hung = True
+    assert world.open().opened == []
+    assert world.switch(False) == [1]
+    assert world.snapshot.mode is TargetMode.ORIGIN_ONLY and world.snapshot.generation == 2
+    world.target.is_hung = False
+    world.network.clock.pump([1.0] * 80)
+    assert len(world.opened) == 1 and world.supervisor.controls[Side.TARGET].is_up
+
+
+def test_enabling_while_the_start_waits_for_target_changes_nothing() -> None:
+    """It waits on."""
+    world = World()
+    world.target.is_hung = True
+    world.open()
+    world.switch(True)
+    assert world.opened == []
+
+
+def test_a_target_that_was_never_seen_is_taken_for_what_it_was_before() -> None:
+    """Sessions negotiate with clients now what target has to accept later."""
+    world = World(DISABLED.model_copy(update={"known": KNOWN}), target_port=9999)
+    world.target.is_down = True
+    snapshot = world.open().snapshot
+    assert snapshot.target == ClusterFacts(True, 3, None, (Endpoint("127.0.40.11", 9999),), frozenset())
+    assert snapshot.supported["CQL_VERSION"] == ["3.4.0"]
+
+
+@pytest.mark.parametrize("user", ["t", ""])
+def test_a_target_that_nobody_ever_saw_is_taken_for_what_is_configured(user: str) -> None:
+    """It asks for credentials if it was given some; for the rest it is like origin."""
+    world = World(DISABLED, target_username=user)
+    world.origin.versions = {3}
+    world.target.is_down = True
+    snapshot = world.open().snapshot
+    assert (snapshot.target.auth_required, snapshot.target.version) == (bool(user), 3)
+    assert snapshot.target.endpoints == (TARGET,) and snapshot.target.known == frozenset()
+    assert snapshot.supported["CQL_VERSION"] == ["3.4.6"]
+
+
+def test_what_is_seen_of_target_goes_before_what_was_known_of_it() -> None:
+    """It may have been upgraded."""
+    snapshot = World(SavedState(known=KNOWN)).open().snapshot
+    assert (snapshot.target.version, snapshot.target.auth_required) == (4, False)
+    assert snapshot.supported["CQL_VERSION"] == ["3.4.6"]
+
+
+def test_what_is_seen_of_target_is_kept_for_the_next_process() -> None:
+    """Which may start without it."""
+    world = World().open()
+    assert world.state.known == KnownTarget(auth_required=False, version=4, supported={"CQL_VERSION": ["3.4.6"]})
+
+
+def test_a_target_that_was_lost_is_still_known() -> None:
+    """Enabling does not wait for the control connection: sessions find out themselves."""
+    world = World().open()
+    world.listen()
+    world.network.clock.advance(1)
+    world.target.is_down = True
+    world.target.connection.cut()
+    world.network.settle()
+    world.switch(False)
+    assert world.switch(True) == [3]
+    assert world.worker.snapshots[-1].target.endpoints == (TARGET,)
+
+
+@pytest.mark.parametrize("queries", ["ORIGIN", "TARGET"])
+def test_system_tables_are_origins_where_target_was_never_seen(queries: str) -> None:
+    """Drivers read them first of all."""
+    world = World(DISABLED, system_queries_mode=queries)
+    world.target.is_down = True
+    tables = world.open().snapshot.system_tables
+    assert tables is not None and tables.view.hosts[0].endpoint == ORIGIN
+
+
+def test_system_tables_are_targets_where_that_is_asked_for_and_it_was_seen() -> None:
+    """As in the reference, disabled or not."""
+    tables = World(system_queries_mode="TARGET").open().snapshot.system_tables
+    assert tables is not None and tables.view.hosts[0].endpoint == TARGET
+
+
+def test_a_disabled_target_is_not_required_for_readiness() -> None:
+    """F3: or the very proxies that the switch is to save would be taken out of service."""
+    world = World(DISABLED)
+    world.target.is_down = True
+    health = world.open().supervisor.health()
+    assert (health.target_required, health.target.failures) == (False, 1)
+    world.listen()
+    world.switch(True)
+    assert world.supervisor.health().target_required
+
+
+def test_a_target_that_was_never_seen_is_not_called_up() -> None:
+    """However many failures it may have until it counts as down."""
+    world = World(DISABLED, heartbeat_failure_threshold=3)
+    world.target.is_down = True
+    assert world.open().supervisor.health().target.status == "DOWN"
+
+
+def test_clients_that_attach_are_the_workers() -> None:
+    """None before there is one."""
+    world = World().open()
+    world.worker.waiting = 3
+    assert world.supervisor.attaching() == 0
+    world.listen()
+    assert world.supervisor.attaching() == 3
+
+
+def test_closing_while_a_disabled_target_is_probed_leaves_nothing() -> None:
+    """No timer, no connection."""
+    world = World(DISABLED)
+    world.target.is_down = True
+    world.open().supervisor.close()
+    world.network.settle()
+    assert world.network.clock.getDelayedCalls() == []

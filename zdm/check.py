@@ -1,7 +1,7 @@
 """`zdm-proxy check`: try the configuration against both clusters, and print what drivers will see.
 
-Connects to each cluster once, as the proxy would, and ends. Exit codes: 0 where the proxy could start, 1 where a
-cluster could not be used.
+Reads the state file, connects to each cluster once, as the proxy would, and ends; nothing is written. Exit codes: 0
+where the proxy could start, 1 where a file or a cluster could not be used. A disabled target may be away.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.credentials import AuthenticationRule, authentication_rule
 from zdm.core.options import merge_supported
 from zdm.core.topology import ClusterView
+from zdm.facts import control_settings
+from zdm.lasting_state import check_places, read_state
 from zdm.net.control import ControlConnection, ControlError
 from zdm.net.endpoints import ClientEndpoint, install_reactor
 from zdm.settings import proxy_topology, session_settings
-from zdm.supervisor import control_settings
+from zdm.state_file import UnusableFileError
+from zdm.target_switch import disable_refusal
 
 PATIENCE: Final = 10.0
 """Seconds for a cluster to be connected to: somebody is waiting for the answer."""
@@ -77,19 +80,36 @@ class Check:
         self._console: Final = console
 
     async def run(self) -> int:
-        """Print everything; 0 where both clusters can be used."""
+        """Print everything; 0 where the proxy could start."""
+        is_enabled = self._target_is_enabled()
         views: dict[Side, ClusterView] = {}
         for side in CLUSTERS:
             view = await self._reach(side)
             if view is not None:
                 views[side] = view
-        if len(views) < len(CLUSTERS):
+        if is_enabled is None or Side.ORIGIN not in views:
             return 1
+        if Side.TARGET not in views:
+            return 1 if is_enabled else 0
         self._console.print(_cluster_table(views))
         self._console.print(_driver_table(self._config, views))
         for line in _notes(self._config, views):
             self._console.print(line, highlight=False)
         return 0
+
+    def _target_is_enabled(self) -> bool | None:
+        """As the proxy would start with; None where it would not, because a file cannot be used."""
+        try:
+            target = read_state(self._config).target
+            check_places(self._config)
+        except UnusableFileError as unusable:
+            self._console.print(str(unusable), style="red", highlight=False)
+            return None
+        self._console.print(f"TARGET: {'enabled' if target.enabled else 'disabled'} at start", highlight=False)
+        refused = None if target.enabled else disable_refusal(self._config)
+        if refused is not None:
+            self._console.print(f"  {refused}", style="red", highlight=False)
+        return target.enabled
 
     async def _reach(self, side: Side) -> ClusterView | None:
         quiet = _Quiet()

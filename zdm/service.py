@@ -1,7 +1,8 @@
 """The running program: from the first log line of the proxy to the last (sections 9.2 and 9.3).
 
-Start-up is tried for ever, because a proxy often starts before its clusters do; HTTP answers all the while. SIGINT and
-SIGTERM end it: no new clients, requests in flight answered within `proxy_drain_timeout_ms`, then everything closed.
+Start-up is tried for ever, because a proxy often starts before its clusters do; HTTP answers all the while, and a call
+that disables target lets the start go on without it. SIGINT and SIGTERM end the program: no new clients, requests in
+flight answered within `proxy_drain_timeout_ms`, then everything closed.
 """
 
 from __future__ import annotations
@@ -15,22 +16,28 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from zdm.admin.access import Access
 from zdm.admin.health import Health
+from zdm.admin.switch import iso_time
 from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
+from zdm.lasting_state import LastingState, at_start
 from zdm.log import Log
 from zdm.metrics import render
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
 from zdm.net.logins import AcceptedLogins
+from zdm.net.threads import Run, in_threads_of
 from zdm.settings import new_meter, proxy_topology
+from zdm.state_file import SavedState, UnusableFileError
 from zdm.supervisor import ListeningFactory, Supervisor
+from zdm.target_switch import TargetSwitch, disable_refusal
 from zdm.workers import Worker
 
 _FIRST_RETRY: Final = 0.1
@@ -38,6 +45,7 @@ _LONGEST_RETRY: Final = 10.0
 _FILES_PER_CLIENT: Final = 3
 _OTHER_FILES: Final = 64
 _FAILED: Final = 1
+_UNUSABLE: Final = 255  # as a configuration that cannot be used
 
 
 class ProxyService:
@@ -50,8 +58,13 @@ class ProxyService:
         reactor: Any,
         connecting: EndpointFactory = ClientEndpoint,
         listening: ListeningFactory = ServerEndpoint,
+        saved: SavedState | None = None,
+        run: Run | None = None,
     ) -> None:
-        """`connecting` and `listening` are the ways to other hosts and to addresses of this one."""
+        """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
+
+        `saved` is what the process before has left, `run` where work goes that takes long: threads of the reactor.
+        """
         from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
 
@@ -66,12 +79,20 @@ class ProxyService:
             f"Parsed Topology Config: index {topology.index} of {', '.join(topology.addresses)}, "
             f"{topology.num_tokens} tokens each"
         )
-        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, listening)
-        resource = AdminApp(self, config.metrics_enabled).resource()
+        run = run or in_threads_of(reactor)
+        saved = saved or SavedState()
+        self._state: Final = LastingState(saved, config.state_file, run, reactor, log)
+        self._logins: Final = AcceptedLogins(run, log, saved.logins, self._state.save_soon)
+        self._state.logins = self._logins.records
+        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, listening)
+        self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
+        access = Access(address, config.admin_bearer())
+        resource = AdminApp(self, config.metrics_enabled, access).resource()
         self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
+        self._retry: IDelayedCall | None = None
         self._is_stopping = False
 
     # What HTTP asks
@@ -99,6 +120,7 @@ class ProxyService:
         if self._is_stopping:
             return
         self._is_stopping = True
+        self.target.close()
         if self._worker is None:
             self._log.info("Cancellation detected. Aborting proxy startup...")
         if self._starting is not None:
@@ -113,12 +135,38 @@ class ProxyService:
 
     async def _start(self) -> None:
         raise_file_limit(self._config, self._log)
+        self._tell_target()
         await self._admin.start()
         self._log.info("Attempting to start the proxy...")
         delay = _FIRST_RETRY
         while not await self._try_to_start(delay):
-            await deferLater(self._reactor, delay)
+            await self._pause(delay)
             delay = min(_LONGEST_RETRY, delay * 2) * random.uniform(0.9, 1.0)
+
+    def _tell_target(self) -> None:
+        target = self._state.target
+        self._log.info(f"Target cluster: {'enabled' if target.enabled else 'disabled'}")
+        if target.enabled:
+            return
+        since = "" if target.since is None else f" since {iso_time(target.since)}"
+        why = "".join(f", {text}" for text in (target.actor and f"by {target.actor}", target.reason) if text)
+        self._log.info(f"Target has been disabled{since}{why}. POST /api/v1/target/enable enables it.")
+        refused = disable_refusal(self._config)
+        if refused is not None:
+            self._log.warn(f"Target is disabled, although the configuration forbids that: {refused}")
+
+    def _pause(self, delay: float) -> Deferred[None]:
+        def cancel(_: Deferred[None]) -> None:
+            retry.cancel()
+
+        pause: Deferred[None] = Deferred(cancel)
+        self._retry = retry = self._reactor.callLater(delay, pause.callback, None)
+        return pause
+
+    def _hurry(self) -> None:
+        """A start that pauses need not wait for what has just been disabled."""
+        if self._retry is not None and self._retry.active():
+            self._retry.reset(0)
 
     async def _try_to_start(self, delay: float) -> bool:
         try:
@@ -135,6 +183,7 @@ class ProxyService:
         worker = self._new_worker(snapshot)
         await self._supervisor.listen(worker)
         self._worker = worker
+        self.target.is_ready = True
         log.info(
             f"Proxy connected and ready to accept queries on {config.proxy_listen_address}:{config.proxy_listen_port}"
         )
@@ -156,7 +205,7 @@ class ProxyService:
             timeouts,
             self._log,
             self._supervisor.refresh_schema,
-            AcceptedLogins(),
+            self._logins,
         )
 
     def _start_failed(self, failed: Failure) -> None:
@@ -179,6 +228,7 @@ class ProxyService:
             await worker.drain(self._drain_limit())
         self._worker = None
         self._supervisor.close()
+        await self._state.close()
         log.info("Proxy shutdown complete.")
         await self._admin.stop()
 
@@ -188,10 +238,15 @@ class ProxyService:
 
 def run(config: Config, log: Log) -> int:
     """Run the proxy until a signal ends it; the exit code."""
+    try:
+        saved = at_start(config)
+    except UnusableFileError as unusable:
+        log.error(f"Error at startup: {unusable} Aborting startup.")
+        return _UNUSABLE
     install_reactor()
     from twisted.internet import reactor
 
-    service = ProxyService(config, log, reactor)
+    service = ProxyService(config, log, reactor, saved=saved)
 
     def begin() -> None:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,8 @@ def session_settings(config: Config) -> Settings:
         max_frame_bytes=config.max_frame_bytes,
         heartbeat_interval=config.heartbeat_interval_ms / 1000,
         attach_hold=config.attach_hold_ms / 1000,
+        target_disable_drain=config.target_disable_drain_ms / 1000,
+        target_park=config.target_park_ms / 1000,
         versions=frozenset(SUPPORTED_VERSIONS) - frozenset(config.blocked_versions()),
     )
 

@@ -1,15 +1,15 @@
 """The control plane: what both clusters are, what sessions are to know of that, and who may connect.
 
-Makes a new `Snapshot` whenever a control connection has found something new, gives it to the workers, and accepts
-client connections for them.
+Makes a new `Snapshot` whenever a control connection has found something new or target was enabled or disabled, gives it
+to the workers, and accepts client connections for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -19,22 +19,21 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import ServerFactory
+from twisted.python.failure import Failure
 
 from zdm.admin.health import ControlHealth, Health
 from zdm.config import Config
 from zdm.core.clusters import CLUSTERS, Side
-from zdm.core.credentials import Credentials
 from zdm.core.intercept import SystemTables
-from zdm.core.options import control_versions, merge_supported
-from zdm.core.snapshot import ClusterFacts, Settings, Snapshot
+from zdm.core.options import merge_supported
+from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.core.topology import ClusterView, ProxyTopology
+from zdm.facts import cluster_facts, control_settings, name_of, unseen_target_facts
+from zdm.lasting_state import LastingState
 from zdm.log import Log
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlConnection, ControlError
-from zdm.net.control_link import ControlSettings
-from zdm.net.cql_client import ClientSettings
 from zdm.net.endpoints import ServerEndpoint
-from zdm.protocol.frames import SUPPORTED_VERSIONS
 from zdm.settings import session_settings
 from zdm.workers import WorkerRole
 
@@ -64,7 +63,7 @@ class ClientFactory(ServerFactory):
 
 
 class Supervisor:
-    """Watches both clusters, and keeps the workers informed."""
+    """Watches both clusters, and keeps the workers informed. What is wanted of target is what `state` says."""
 
     def __init__(
         self,
@@ -73,32 +72,44 @@ class Supervisor:
         endpoint_factory: EndpointFactory,
         clock: IReactorTime,
         log: Log,
+        state: LastingState,
         listening: ListeningFactory = ServerEndpoint,
     ) -> None:
         self._config: Final = config
         self._listening: Final = listening
         self._topology: Final = topology
         self._log: Final = log
+        self._state: Final = state
         self._settings: Final[Settings] = session_settings(config)
-        self._generation = 0
+        self._generation = state.target.generation
         self._worker: WorkerRole | None = None
         self._port: IListeningPort | None = None
+        self._announced: Final[set[Side]] = set()
+        self._waiting: Deferred[None] | None = None
         self.controls: Final = {
             side: ControlConnection(
                 control_settings(config, side, topology),
                 self._endpoints_for(endpoint_factory, side),
                 clock,
                 log,
-                self._changed,
+                self._changes_of(side),
             )
             for side in CLUSTERS
         }
 
     async def open(self) -> Snapshot:
-        """Reach both clusters, origin first; what was reached already stays open. Raises ControlError."""
-        for side in CLUSTERS:
-            if not self.controls[side].is_up:
-                self._announce(side, await self._opened(side))
+        """Reach origin and then target; what was reached already stays open. Raises ControlError.
+
+        Target is not waited for while it is disabled, and no longer once it is.
+        """
+        if not self.controls[Side.ORIGIN].is_up:
+            await self._opened(Side.ORIGIN)
+        target = self.controls[Side.TARGET]
+        if self._state.target.enabled and not target.is_up:
+            await self._target_or_its_end()
+        if not self._state.target.enabled:
+            target.probe(True)
+            target.start()
         return self.snapshot()
 
     async def listen(self, worker: WorkerRole) -> None:
@@ -127,59 +138,107 @@ class Supervisor:
         for control in self.controls.values():
             control.refresh_schema()
 
+    def target_switched(self) -> Deferred[int]:
+        """What is wanted of target has changed: fires with the next generation, when every worker has it."""
+        is_enabled = self._state.target.enabled
+        self.controls[Side.TARGET].probe(not is_enabled)
+        if self._worker is not None:
+            return maybeDeferred(self._worker.apply, self.snapshot())
+        self._generation += 1  # in which there is nothing yet for anybody to know
+        acknowledged = succeed(self._generation)
+        if not is_enabled:
+            self._wait_no_longer()
+        return acknowledged
+
+    @property
+    def generation(self) -> int:
+        """The number of the last generation that was made."""
+        return self._generation
+
+    def attaching(self) -> int:
+        """How many clients still lack their target connection while target takes part."""
+        return 0 if self._worker is None else self._worker.attaching()
+
     def health(self) -> Health:
         """Both control connections as readiness reports them."""
-        return Health(*(self._control_health(side) for side in CLUSTERS))
+        origin, target = (self._control_health(side) for side in CLUSTERS)
+        return Health(origin, target, self._state.target.enabled)
 
     def snapshot(self) -> Snapshot:
         """What sessions are to know now, as a new generation."""
-        views = {side: self._view(side) for side in CLUSTERS}
+        origin, target = self.controls[Side.ORIGIN].view, self.controls[Side.TARGET].view
+        assert origin is not None, "asked for a snapshot before origin was reached"
         self._generation += 1
-        origin, target = views[Side.ORIGIN], views[Side.TARGET]
-        shown = views[self._settings.system_queries]
+        shown = origin if self._settings.system_queries is Side.ORIGIN else target
         return Snapshot(
             self._generation,
             self._settings,
-            self._facts(Side.ORIGIN, origin),
-            self._facts(Side.TARGET, target),
-            merge_supported(origin.supported, target.supported, self._settings.versions),
-            SystemTables(shown, self._topology),
+            cluster_facts(self._config, Side.ORIGIN, origin),
+            self._target_facts(target, origin),
+            merge_supported(origin.supported, self._target_options(origin), self._settings.versions),
+            SystemTables(shown or origin, self._topology),
+            TargetMode.DUAL if self._state.target.enabled else TargetMode.ORIGIN_ONLY,
         )
 
-    async def _opened(self, side: Side) -> ClusterView:
+    async def _opened(self, side: Side) -> None:
         try:
-            return await self.controls[side].open()
+            await self.controls[side].open()
         except ControlError as failed:
             name = side.name.lower()
             raise ControlError(f"failed to initialize {name} control connection: {failed}") from failed
 
+    async def _target_or_its_end(self) -> None:
+        """Returns when target is reached, or is disabled, whichever comes first. Raises ControlError."""
+        opening = Deferred.fromCoroutine(self._opened(Side.TARGET))
+        waiting: Deferred[None] = Deferred(lambda _: opening.cancel())
+        self._waiting = waiting
+        opening.addBoth(self._target_answered)
+        await waiting
+
+    def _wait_no_longer(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _target_answered(self, outcome: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return  # it was disabled meanwhile
+        if outcome is None:
+            waiting.callback(None)
+        else:
+            waiting.errback(outcome)
+
+    def _changes_of(self, side: Side) -> Callable[[ClusterView], None]:
+        return lambda view: self._changed(side, view)
+
+    def _changed(self, side: Side, view: ClusterView) -> None:
+        self._announce(side, view)
+        if side is Side.TARGET:
+            self._state.learn(view)
+        if self._worker is not None:
+            applying = maybeDeferred(self._worker.apply, self.snapshot())
+            applying.addErrback(lambda failed: self._log.error("A worker could not take a new generation", failed))
+
     def _announce(self, side: Side, view: ClusterView) -> None:
+        if side in self._announced:
+            return
+        self._announced.add(side)
         hosts, assigned = (", ".join(map(str, some)) for some in (view.local_hosts, view.assigned))
         self._log.info(
             f"Initialized {side.name.lower()} control connection. Cluster Name: {view.name}, Hosts: [{hosts}], "
             f"Assigned Hosts: [{assigned}]."
         )
 
-    def _changed(self, _: ClusterView) -> None:
-        if self._worker is not None:
-            applying = maybeDeferred(self._worker.apply, self.snapshot())
-            applying.addErrback(lambda failed: self._log.error("A worker could not take a new generation", failed))
+    def _target_facts(self, view: ClusterView | None, origin: ClusterView) -> ClusterFacts:
+        if view is not None:
+            return cluster_facts(self._config, Side.TARGET, view)
+        return unseen_target_facts(self._config, self._state.known, origin)
 
-    def _view(self, side: Side) -> ClusterView:
-        view = self.controls[side].view
-        assert view is not None, "asked for a snapshot before both clusters were reached"
-        return view
-
-    def _facts(self, side: Side, view: ClusterView) -> ClusterFacts:
-        name = side.name.lower()
-        is_assigned = getattr(self._config, f"{name}_enable_host_assignment")
-        return ClusterFacts(
-            view.auth_required,
-            view.version,
-            configured_credentials(self._config, side),
-            tuple(host.endpoint for host in view.assigned) if is_assigned else (view.endpoint,),
-            frozenset(host.endpoint for host in view.hosts) if is_assigned else frozenset(),
-        )
+    def _target_options(self, origin: ClusterView) -> Mapping[str, list[str]]:
+        """What target offered last, in this process or before; what origin offers, where that is not known."""
+        known = self._state.known
+        return origin.supported if known is None else known.supported
 
     def _control_health(self, side: Side) -> ControlHealth:
         control = self.controls[side]
@@ -189,35 +248,5 @@ class Supervisor:
     def _endpoints_for(
         self, endpoint_factory: EndpointFactory, side: Side
     ) -> Callable[[str, int], IStreamClientEndpoint]:
-        timeout = getattr(self._config, f"{side.name.lower()}_connection_timeout_ms") / 1000
+        timeout = getattr(self._config, f"{name_of(side)}_connection_timeout_ms") / 1000
         return lambda host, port: endpoint_factory(host, port, timeout)
-
-
-def configured_credentials(config: Config, side: Side) -> Credentials | None:
-    """The credentials of the configuration for a cluster; None where no user is named."""
-    if side is Side.ORIGIN:
-        username, password = config.origin_username, config.password("origin")
-    else:
-        username, password = config.target_username, config.password("target")
-    return Credentials(username, password) if username else None
-
-
-def control_settings(config: Config, side: Side, topology: ProxyTopology) -> ControlSettings:
-    """How to watch a cluster."""
-    name: Literal["origin", "target"] = "origin" if side is Side.ORIGIN else "target"
-    timeout = getattr(config, f"{name}_connection_timeout_ms") / 1000
-    versions = control_versions(config.control_max_version(), SUPPORTED_VERSIONS)
-    return ControlSettings(
-        side.name,
-        tuple(config.contact_points(name)),
-        getattr(config, f"{name}_port"),
-        ClientSettings(configured_credentials(config, side), versions, timeout),
-        getattr(config, f"{name}_local_datacenter"),
-        topology.index,
-        len(topology.addresses),
-        config.heartbeat_interval_ms / 1000,
-        config.heartbeat_retry_interval_min_ms / 1000,
-        config.heartbeat_retry_interval_max_ms / 1000,
-        config.heartbeat_retry_backoff_factor,
-        config.heartbeat_failure_threshold,
-    )

@@ -188,3 +188,17 @@ def test_an_unreadable_password_file_is_named_once(environment: Environment, tmp
     message = error_of()
     assert f"could not read ZDM_TARGET_PASSWORD_FILE ({tmp_path}/missing): No such file or directory" in message
     assert "missing value" not in message
+
+
+def test_the_admin_token_comes_from_its_file(environment: Environment, tmp_path: Path) -> None:
+    """As a password does."""
+    (tmp_path / "token").write_text("from-file\n", encoding="utf-8")
+    environment(ZDM_ADMIN_TOKEN_FILE=str(tmp_path / "token"))
+    assert load().admin_bearer() == "from-file"
+
+
+def test_an_admin_token_and_its_file_are_one_key(environment: Environment, tmp_path: Path) -> None:
+    """Which of two counts would be a guess."""
+    environment(ZDM_ADMIN_TOKEN="at-secret", ZDM_ADMIN_TOKEN_FILE=str(tmp_path / "token"))
+    with pytest.raises(ConfigurationError, match="both ZDM_ADMIN_TOKEN and ZDM_ADMIN_TOKEN_FILE are set"):
+        load()

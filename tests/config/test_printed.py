@@ -29,11 +29,22 @@ def test_the_json_has_the_field_names_of_the_reference(environment: Callable[...
 
 def test_no_secret_is_ever_printed(environment: Callable[..., None]) -> None:
     """In repr, str, format and JSON, whichever a hurried debugging line uses."""
+    environment(ZDM_ADMIN_TOKEN="at-secret")
     config = load()
     for printed in (repr(config), str(config), f"{config}", parsed_configuration_json(config), str(vars(config))):
         assert "op-secret" not in printed
         assert "tp-secret" not in printed
+        assert "at-secret" not in printed
     assert config.password("origin") == "op-secret"
+
+
+@pytest.mark.parametrize(("token", "shown"), [("at-secret", "**********"), ("", "")])
+def test_the_start_log_tells_whether_there_is_an_admin_token(
+    environment: Callable[..., None], token: str, shown: str
+) -> None:
+    """Whoever is refused by the API looks there first."""
+    environment(ZDM_ADMIN_TOKEN=token)
+    assert json.loads(parsed_configuration_json(load()))["AdminToken"] == shown
 
 
 def test_a_configuration_cannot_be_changed() -> None:

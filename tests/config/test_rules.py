@@ -240,6 +240,17 @@ def test_buckets_are_seconds(environment: Environment) -> None:
         ),
         ({"PREPARED_CACHE_ENTRIES": "0"}, "invalid value for ZDM_PREPARED_CACHE_ENTRIES (0), it must be at least 1"),
         ({"PROXY_DRAIN_TIMEOUT_MS": "-1"}, "invalid value for ZDM_PROXY_DRAIN_TIMEOUT_MS (-1), it must be at least 0"),
+        ({"TARGET_DISABLE_DRAIN_MS": "-1"}, "invalid value for ZDM_TARGET_DISABLE_DRAIN_MS (-1), it must be at least"),
+        ({"TARGET_PARK_MS": "-1"}, "invalid value for ZDM_TARGET_PARK_MS (-1), it must be at least 0"),
+        ({"TARGET_PROBE_INTERVAL_MS": "0"}, "invalid value for ZDM_TARGET_PROBE_INTERVAL_MS (0), it must be at least"),
+        (
+            {"TARGET_ENABLED_AT_START": "yes"},
+            "invalid value for ZDM_TARGET_ENABLED_AT_START; possible values are: true, false and last "
+            '[ZDM_TARGET_ENABLED_AT_START="yes"]',
+        ),
+        ({"TARGET_ENABLED_AT_START": ""}, "invalid value for ZDM_TARGET_ENABLED_AT_START; possible values are: true,"),
+        ({"ADMIN_TOKEN": "two words"}, "invalid value for ZDM_ADMIN_TOKEN; it must be of printable ASCII characters"),
+        ({"ADMIN_TOKEN": "token\r"}, "invalid value for ZDM_ADMIN_TOKEN; it must be of printable ASCII characters"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(
@@ -269,12 +280,23 @@ def test_what_cannot_work_is_refused_at_the_start(
         {"PROXY_LISTEN_PORT": "0", "METRICS_PORT": "0"},
         {"PROXY_DRAIN_TIMEOUT_MS": "0", "ATTACH_HOLD_MS": "0"},
         {"LOG_FORMAT": "JSON"},
+        {"TARGET_DISABLE_DRAIN_MS": "0", "TARGET_PARK_MS": "0", "TARGET_PROBE_INTERVAL_MS": "1"},
+        {"TARGET_ENABLED_AT_START": "True"},
+        {"TARGET_ENABLED_AT_START": "FALSE"},
+        {"TARGET_ENABLED_AT_START": "Last"},
+        {"ADMIN_TOKEN": "~s3cret/+=._-!"},
     ],
 )
 def test_what_the_reference_accepts_is_accepted(environment: Environment, variables: dict[str, str]) -> None:
     """Any case, blanks around, the limits of ranges."""
     environment(**{f"ZDM_{name}": value for name, value in variables.items()})
     load()
+
+
+def test_a_token_that_cannot_be_is_not_repeated(environment: Environment) -> None:
+    """It may differ from the right one by the space that a copy brought along."""
+    environment(ZDM_ADMIN_TOKEN="at-secret ")
+    assert "at-secret" not in error_of()
 
 
 def test_lists_and_names_are_given_in_the_form_that_is_used(environment: Environment) -> None:

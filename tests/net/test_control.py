@@ -22,7 +22,8 @@ from tests.system_rows import (
 from zdm.core.credentials import Credentials
 from zdm.core.options import control_versions
 from zdm.core.topology import ClusterView, Endpoint
-from zdm.net.control import Backoff, ControlConnection, ControlError, ControlSettings
+from zdm.net.backoff import Backoff
+from zdm.net.control import ControlConnection, ControlError, ControlSettings
 from zdm.net.cql_client import ClientSettings
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.requests import Query, Register
@@ -514,6 +515,115 @@ class TestReopening:
         node.connection.cut()
         network.settle()
         assert len(fixture.views) == 1
+
+
+class TestProbing:
+    """While the proxy does without the cluster."""
+
+    def test_heartbeats_are_rare(self, network: Network) -> None:
+        """Nothing but a look now and then: an operator took the cluster out of the path because it is sick."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, heartbeat_interval=30.0, probe_interval=600.0))
+        before = len(node.connection.requests)
+        fixture.control.probe(True)
+        network.clock.pump([10.0] * 59)
+        assert len(node.connection.requests) == before
+        network.clock.pump([10.0, 0])
+        assert len(node.connection.requests) == before + 1
+
+    def test_afterwards_the_first_heartbeat_comes_at_once(self, network: Network) -> None:
+        """Is it there? Then every thirty seconds as before."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, heartbeat_interval=30.0, probe_interval=600.0))
+        fixture.control.probe(True)
+        network.clock.advance(100)
+        before = len(node.connection.requests)
+        fixture.control.probe(False)
+        network.settle()
+        assert len(node.connection.requests) == before + 1
+        network.clock.pump([1.0] * 59)
+        assert len(node.connection.requests) == before + 2
+
+    def test_a_change_while_a_heartbeat_is_under_way_leaves_one_loop(self, network: Network) -> None:
+        """Two of them would send twice as many, for ever."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, heartbeat_interval=30.0, probe_interval=600.0))
+        for is_probing in (True, False, True, False):  # each end of it sends one, which is not answered yet
+            fixture.control.probe(is_probing)
+        network.settle()
+        before = len(node.connection.requests)
+        network.clock.pump([1.0] * 95)
+        assert len(node.connection.requests) == before + 3 and fixture.control.is_up
+
+    def test_a_loss_is_looked_into_later(self, network: Network) -> None:
+        """Not again and again, as long as nobody needs the cluster; what is known of it stays known."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, probe_interval=60.0))
+        fixture.control.probe(True)
+        node.is_down = True
+        network.dialled.clear()
+        node.connection.cut()
+        network.clock.pump([1.0] * 53)
+        assert network.dialled == [] and fixture.control.view is not None
+        network.clock.pump([1.0] * 127)
+        assert 2 <= len(network.dialled) <= 3
+
+    def test_what_was_never_there_is_probed_too(self, network: Network) -> None:
+        """A proxy that starts while the cluster is off and away."""
+        fixture = Fixture(network, probe_interval=60.0)
+        fixture.control.probe(True)
+        fixture.control.start()
+        network.settle()
+        assert len(network.dialled) == 1
+        network.clock.pump([1.0] * 53)
+        assert len(network.dialled) == 1
+        node = network.add(1)
+        network.clock.pump([1.0] * 8)
+        assert fixture.control.is_up
+        before = len(node.connection.requests)
+        network.clock.pump([1.0] * 50)
+        assert len(node.connection.requests) == before
+
+    @pytest.mark.parametrize("was_open", [True, False])
+    def test_afterwards_it_is_opened_at_once(self, network: Network, was_open: bool) -> None:
+        """Clients wait for it now; and then with the usual pauses."""
+        node = network.add(1)
+        fixture = Fixture(network, probe_interval=600.0)
+        if was_open:
+            lasting(fixture)
+        node.is_down = True
+        fixture.control.probe(True)
+        fixture.control.start()
+        if was_open:
+            node.connection.cut()
+        network.settle()
+        network.dialled.clear()
+        fixture.control.probe(False)
+        network.clock.pump([0, 0])
+        assert len(network.dialled) == 1
+        node.is_down = False
+        network.clock.pump([0.25] * 3)
+        assert fixture.control.is_up
+
+    def test_the_pause_that_runs_becomes_a_long_one(self, network: Network) -> None:
+        """The cluster is switched off because it does not answer: attempts are being made at that moment."""
+        fixture = Fixture(network, probe_interval=60.0)
+        fixture.control.start()
+        network.settle()
+        fixture.control.probe(True)
+        network.dialled.clear()
+        network.clock.pump([1.0] * 53)
+        assert network.dialled == []
+
+    def test_saying_it_twice_changes_nothing(self, network: Network) -> None:
+        """A repeated command must not make attempts."""
+        fixture = Fixture(network, probe_interval=60.0)
+        fixture.control.start()
+        network.settle()
+        network.dialled.clear()
+        fixture.control.probe(False)
+        network.settle()
+        assert network.dialled == []
 
 
 class TestStatus:

@@ -28,6 +28,7 @@ from zdm.core.topology import Endpoint
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.logins import AcceptedLogins
+from zdm.net.threads import at_once
 from zdm.workers import Worker
 
 ORIGIN, TARGET = Side.ORIGIN, Side.TARGET
@@ -213,7 +214,7 @@ class Stage:
             {ORIGIN: 5.0, TARGET: 5.0},
             log,
             lambda: self.refreshed.append(None),
-            AcceptedLogins(),
+            AcceptedLogins(at_once, log),
         )
 
     def snapshot(self, generation: int, known: frozenset[Endpoint] = frozenset()) -> Snapshot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,3 +88,23 @@ def test_check_tells_why_a_cluster_cannot_be_used_and_ends_with_1(guarded: Sandb
     assert "refused" in shown
     assert "Provided username target_user and/or password are incorrect" in shown
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("word", "code"), [("true", 1), ("false", 0)])
+def test_check_does_without_a_target_that_is_disabled(sandbox: Sandbox, word: str, code: int) -> None:
+    """The proxy would start; that target is away is told all the same."""
+    target = SimpleNamespace(host="127.0.30.2", port=free_port("127.0.30.2"), login=("", ""))
+    done = run("check", ZDM_TARGET_ENABLED_AT_START=word, **settings(sandbox.origin, target))
+    assert done.returncode == code, done.stdout
+    assert f"TARGET: {'enabled' if word == 'true' else 'disabled'} at start" in done.stdout
+    assert "could not open control connection to TARGET" in done.stdout
+
+
+def test_check_tells_of_a_state_file_that_cannot_be_used(sandbox: Sandbox, tmp_path: Path) -> None:
+    """And leaves it as it is; clusters are looked at nevertheless."""
+    path = tmp_path / "state.json"
+    path.write_text("{}")
+    done = run("check", ZDM_STATE_FILE=str(path), **settings(*sandbox.clusters))
+    assert done.returncode == 1 and path.read_text() == "{}"
+    assert f"the state file {path} cannot be used: it is damaged: format" in done.stdout
+    assert "ORIGIN: connecting" in done.stdout

@@ -26,7 +26,7 @@ from zdm.configuration.literals import (
 Cluster = Literal["origin", "target"]
 
 REQUIRED: Final = ("origin_username", "origin_password", "target_username", "target_password")
-SECRETS: Final = ("origin_password", "target_password")
+SECRETS: Final = ("origin_password", "target_password", "admin_token")
 
 _BUCKETS: Final = "1, 4, 7, 10, 25, 40, 60, 80, 100, 150, 250, 500, 1000, 2500, 5000, 10000, 15000"
 _TUNING: Final = "accepted for compatibility; buffers here size themselves"
@@ -152,6 +152,23 @@ class Config(BaseSettings):
     schema_request_timeout_ms: _Int = _key(60000, "limit of CREATE, ALTER, DROP and TRUNCATE")
     prepared_cache_entries: _Int = _key(100000, "prepared statements remembered; the longest unused goes first")
     proxy_drain_timeout_ms: _Int = _key(30000, "longest time that a shutdown waits for requests in flight")
+    target_disable_drain_ms: _Int = _key(
+        1000, "longest time that requests already sent to target are waited for once it is disabled"
+    )
+    target_park_ms: _Int = _key(5000, "time that connections to a disabled target are kept for a quick enable")
+    target_probe_interval_ms: _Int = _key(60000, "time between two looks at a disabled target")
+    state_file: str = _key(
+        "",
+        "file that keeps whether target is enabled, and the logins it accepted, over restarts; empty: nothing is kept",
+    )
+    target_enabled_at_start: str = _key(
+        "last", "true, false, or last: as state_file has it, and true where that holds nothing"
+    )
+    admin_token: SecretStr = _key(
+        SecretStr(""), "bearer token of calls that change something; needed where metrics_address is not a loopback one"
+    )
+    admin_token_file: str = _key("", "file that holds admin_token, instead of it")
+    admin_audit_file: str = _key("", "file to which each change of target's state is appended as a line of JSON")
 
     @classmethod
     def settings_customise_sources(
@@ -192,6 +209,10 @@ class Config(BaseSettings):
         """The password itself; everything else prints it as asterisks."""
         secret: SecretStr = getattr(self, f"{cluster}_password")
         return secret.get_secret_value()
+
+    def admin_bearer(self) -> str:
+        """The admin token itself; empty where there is none."""
+        return self.admin_token.get_secret_value()
 
     def topology_addresses(self) -> list[str]:
         """The IP addresses of all instances; empty where none were given (spec section 1.4)."""

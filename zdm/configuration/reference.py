@@ -11,12 +11,17 @@ from zdm.configuration.sources import key_kind
 
 
 def parsed_configuration_json(config: Config) -> str:
-    """One JSON object with the reference's field names (`ProxyListenPort`), in its order; secrets are left out."""
+    """One JSON object with the reference's field names (`ProxyListenPort`), in its order.
+
+    Passwords are left out, as the reference does; of any other secret it tells by asterisks that there is one.
+    """
     shown: dict[str, object] = {}
     for key in KEYS:
         value = getattr(config, key)
-        if isinstance(value, SecretStr):
+        if key in REQUIRED and isinstance(value, SecretStr):
             continue
+        if isinstance(value, SecretStr):
+            value = str(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         shown["".join(part.capitalize() for part in key.split("_"))] = value
@@ -39,7 +44,8 @@ def reference_markdown() -> str:
     ]
     for key in KEYS:
         info = Config.model_fields[key]
-        default = "*required*" if key in REQUIRED else f"`{_literal(info.default)}`" if info.default != "" else ""
+        literal = _literal(info.default)
+        default = "*required*" if key in REQUIRED else f"`{literal}`" if literal else ""
         lines.append(f"| `{key}` | `{env_name(key)}` | {key_kind(key)} | {default} | {info.description} |")
     return "\n".join([*lines, ""])
 

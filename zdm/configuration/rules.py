@@ -29,6 +29,7 @@ _CHOICES: Final = {
     "unprepared_recovery": ("PROXY", "CLIENT"),
     "proxy_timeout_response": ("SILENT", "ERROR"),
     "log_format": ("logfmt", "json"),
+    "target_enabled_at_start": ("true", "false", "last"),
 }
 # key -> smallest and largest value with which the proxy can serve; port 0: one that is free
 _RANGES: Final = {
@@ -50,9 +51,15 @@ _RANGES: Final = {
     "schema_request_timeout_ms": (1, None),
     "prepared_cache_entries": (1, None),
     "proxy_drain_timeout_ms": (0, None),
+    "target_disable_drain_ms": (0, None),
+    "target_park_ms": (0, None),
+    "target_probe_interval_ms": (1, None),
 }
 # a name that is none makes Prometheus refuse everything that is scraped; empty: names without a prefix
 _METRIC_NAME: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?")
+
+# what fits behind "Bearer " in a header
+_TOKEN: Final = re.compile(r"[!-~]*")
 
 
 def validate(config: Config) -> list[Fault]:
@@ -71,6 +78,7 @@ def validate(config: Config) -> list[Fault]:
         _choices,
         _ranges,
         _metrics_prefix,
+        _admin_token,
         refused,
     ):
         faults.extend(rule(config))
@@ -224,9 +232,8 @@ def _contact_point_ports(config: Config) -> Iterator[Fault]:
 def _choices(config: Config) -> Iterator[Fault]:
     for key, choices in _CHOICES.items():
         if getattr(config, key).upper() not in [choice.upper() for choice in choices]:
-            yield _fault(
-                config, f"invalid value for {env_name(key)}; possible values are: {' and '.join(choices)}", key
-            )
+            possible = f"{', '.join(choices[:-1])} and {choices[-1]}"
+            yield _fault(config, f"invalid value for {env_name(key)}; possible values are: {possible}", key)
 
 
 def _ranges(config: Config) -> Iterator[Fault]:
@@ -243,3 +250,9 @@ def _metrics_prefix(config: Config) -> Iterator[Fault]:
     if not _METRIC_NAME.fullmatch(config.metrics_prefix):
         text = "invalid value for ZDM_METRICS_PREFIX; letters, digits, underscores and colons make a metric's name"
         yield _fault(config, text, "metrics_prefix")
+
+
+def _admin_token(config: Config) -> Iterator[Fault]:
+    if not _TOKEN.fullmatch(config.admin_bearer()):
+        text = "invalid value for ZDM_ADMIN_TOKEN; it must be of printable ASCII characters, without spaces"
+        yield Fault(text, ("admin_token",))

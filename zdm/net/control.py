@@ -14,6 +14,9 @@ The lifecycle (the transitions are at the end of the file):
 `opening` is the attempt that somebody waits for, and that fails back to them; `reopening` goes on until it succeeds.
 `dropped` is a loss right after the opening: without a pause a node that closes every connection would be dialled in a
 tight loop.
+
+While the proxy does without the cluster, it only probes: heartbeats and attempts are `probe_interval` apart, and a loss
+waits for that as well.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.python.failure import Failure
 
 from zdm.core.topology import ClusterView, Endpoint, Host, TopologyError
+from zdm.net.backoff import Backoff
 from zdm.net.control_link import ControlSettings, Link, Log, TopologyReader
 from zdm.net.cql_client import ConnectionClosed, CqlError, connect
 from zdm.protocol.exceptions import ProtocolError
@@ -46,26 +50,6 @@ _ENDPOINT_FAULTS: Final = (CqlError, TopologyError, ProtocolError, ConnectError,
 
 class ControlError(Exception):
     """No endpoint of the cluster works; the text names those that were tried."""
-
-
-class Backoff:
-    """Growing pauses between attempts, in seconds, each drawn between the shortest and the one that is due."""
-
-    def __init__(self, settings: ControlSettings, chance: random.Random) -> None:
-        self._settings: Final = settings
-        self._chance: Final = chance
-        self._due = settings.retry_min
-
-    def reset(self) -> None:
-        """Starts again with the shortest pause."""
-        self._due = self._settings.retry_min
-
-    def next(self) -> float:
-        """The pause before the next attempt."""
-        due = min(max(self._due, self._settings.retry_min), self._settings.retry_max)
-        self._due = due * self._settings.retry_factor
-        shortest = min(self._settings.retry_min, due)
-        return shortest + self._chance.random() * (due - shortest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +77,7 @@ class _Inputs(Protocol):
         """The open connection ended."""
 
     def dropped(self, reason: str) -> None:
-        """The open connection ended as soon as it was open."""
+        """The open connection ended as soon as it was open, or while nobody needs it."""
 
     def retry(self) -> None:
         """The pause is over."""
@@ -158,6 +142,17 @@ class ControlConnection:
         """Reads system.local again, because the schema has changed. Several calls at once cost one more query."""
         if self._link is not None:
             self._link.ask_schema()
+
+    def probe(self, is_probing: bool) -> None:
+        """From now on the cluster is looked at rarely; or, with False, as ever again, and at once."""
+        if self._backoff.is_probing is is_probing:
+            return
+        self._backoff.is_probing = is_probing
+        self._backoff.reset()
+        if self._link is not None:
+            self._link.beat_every(self._backoff.heartbeat_interval(), now=not is_probing)
+        if self._pause is not None and self._pause.active():
+            self._pause.reset(self._backoff.next() if is_probing else 0)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -242,7 +237,7 @@ class ControlConnection:
         self._opened_at = self._clock.seconds()
         self._announce(outcome.view)
         self._publish(outcome.view)
-        outcome.link.start(self._clock, self.settings.heartbeat_interval, self._publish, self._link_lost)
+        outcome.link.start(self._clock, self._backoff.heartbeat_interval(), self._publish, self._link_lost)
         self._answer(outcome.view)
 
     def _announce(self, view: ClusterView) -> None:
@@ -276,7 +271,8 @@ class ControlConnection:
 
     def _link_lost(self, closed: ConnectionClosed) -> None:
         is_short = self._clock.seconds() - self._opened_at < self.settings.retry_min
-        (self._machine.dropped if is_short else self._machine.lost)(str(closed))
+        waits = is_short or self._backoff.is_probing
+        (self._machine.dropped if waits else self._machine.lost)(str(closed))
 
     def _forget_link(self, reason: str) -> None:
         link, self._link = self._link, None

@@ -70,6 +70,7 @@ class ControlSettings:
     retry_max: float = 30.0
     retry_factor: float = 2.0
     failure_threshold: int = 1
+    probe_interval: float = 60.0
 
 
 class TopologyReader:
@@ -151,7 +152,7 @@ class Link:
         self.endpoint: Final = endpoint
         self._reader: Final = reader
         self._log: Final = log
-        self._heartbeat: Final = LoopingCall(self._beat)
+        self._heartbeat = LoopingCall(self._beat)
         self._publish: Callable[[ClusterView], None] | None = None
         self._view: ClusterView | None = None
         self._wanted = _Scope.NOTHING
@@ -177,6 +178,17 @@ class Link:
         self._heartbeat.clock = clock
         self._heartbeat.start(heartbeat_interval).addErrback(self._broken)
         self._refresh()
+
+    def beat_every(self, interval: float, now: bool) -> None:
+        """From now on the heartbeats are `interval` seconds apart; the first one comes at once or after that time."""
+        if not self._heartbeat.running:
+            return
+        before = self._heartbeat
+        before.stop()
+        # a call that has not returned yet would go on with the loop it was made by
+        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat.clock = before.clock
+        self._heartbeat.start(interval, now).addErrback(self._broken)
 
     def stop(self) -> None:
         """Closes the connection without a word to `on_lost`."""

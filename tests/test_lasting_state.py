@@ -1,0 +1,296 @@
+"""What the running proxy knows that is to survive it: when it is written, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from tests.net.nodes import Lines, Network
+from zdm.config import Config
+from zdm.core.topology import ClusterView
+from zdm.lasting_state import PATIENCE, LastingState, at_start, check_places, read_state
+from zdm.net.control import ControlConnection, ControlSettings
+from zdm.net.threads import at_once
+from zdm.state_file import KnownTarget, LoginRecord, SavedState, StateFile, TargetRecord, UnusableFileError
+
+LOGIN = LoginRecord(user="app", salt="00" * 16, digest="ff" * 32)
+DISABLED = TargetRecord(enabled=False, since=1.0, reason="sick", actor="ops", generation=4)
+
+
+class Threads:
+    """Work that is begun, and done when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.begun.append((work, done))
+        return done
+
+    def finish(self, fault: Exception | None = None) -> None:
+        """The oldest work ends."""
+        work, done = self.begun.pop(0)
+        if fault is not None:
+            done.errback(fault)
+        else:
+            work()
+            done.callback(None)
+
+
+class World:
+    def __init__(self, path: Path | None, saved: SavedState | None = None) -> None:
+        self.clock, self.log, self.threads = Clock(), Lines(), Threads()
+        log: Any = self.log
+        self.path = path
+        self.state = LastingState(saved or SavedState(), str(path or ""), self.threads, self.clock, log)
+        self.outcomes: list[str] = []
+
+    def save(self, name: str) -> None:
+        def failed(failure: Failure) -> None:
+            self.outcomes.append(f"{name}: {failure.getErrorMessage()}")
+
+        self.state.save().addCallbacks(lambda _: self.outcomes.append(name), failed)
+
+    def on_disk(self) -> SavedState:
+        return StateFile(str(self.path)).read()
+
+
+def config(**keys: Any) -> Config:
+    return Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.json"
+
+
+@pytest.fixture
+def view() -> ClusterView:
+    """What a control connection finds."""
+    network = Network()
+    network.add(1)
+    control = ControlConnection(
+        ControlSettings("TARGET", ("127.0.40.1",), 9042), network.endpoint, network.clock, Lines()
+    )
+    control.open()
+    network.settle()
+    assert control.view is not None
+    return control.view
+
+
+# Writing
+
+
+def test_a_save_is_over_when_all_is_on_disk(path: Path) -> None:
+    """The operator's call is answered then."""
+    world = World(path)
+    world.state.target, world.state.logins = DISABLED, lambda: (LOGIN,)
+    world.save("one")
+    assert world.outcomes == [] and not path.exists()
+    world.threads.finish()
+    assert world.outcomes == ["one"]
+    assert world.on_disk() == SavedState(target=DISABLED, logins=(LOGIN,))
+
+
+def test_what_changes_during_a_write_is_written_after_it_once(path: Path) -> None:
+    """Two writers would undo each other; a hundred changes are no hundred writes."""
+    world = World(path)
+    world.save("one")
+    world.state.target = DISABLED
+    world.save("two")
+    world.save("three")
+    assert len(world.threads.begun) == 1
+    world.threads.finish()
+    assert world.outcomes == ["one"] and len(world.threads.begun) == 1
+    world.threads.finish()
+    assert world.outcomes == ["one", "two", "three"] and world.threads.begun == []
+    assert world.on_disk().target == DISABLED
+
+
+def test_a_write_has_what_was_so_when_it_began(path: Path) -> None:
+    """Not what changes while the thread runs."""
+    world = World(path, SavedState(target=DISABLED))
+    world.save("one")
+    world.state.target = TargetRecord(generation=9)
+    world.threads.finish()
+    assert world.on_disk().target == DISABLED
+
+
+def test_a_save_that_fails_is_told_to_who_asked_and_to_the_operator(path: Path) -> None:
+    """The next one is made as if nothing had been."""
+    world = World(path)
+    world.save("one")
+    world.threads.finish(OSError(28, "No space left on device"))
+    assert world.outcomes == ["one: [Errno 28] No space left on device"]
+    (line,) = world.log.texts("error")
+    assert line == f"The state file {path} could not be written: [Errno 28] No space left on device"
+    world.save("two")
+    world.threads.finish()
+    assert world.outcomes[1:] == ["two"]
+
+
+def test_changes_that_nobody_waits_for_are_written_together(path: Path) -> None:
+    """A thousand clients log in: few writes, and soon."""
+    world = World(path)
+    for _ in range(100):
+        world.state.save_soon()
+    assert world.threads.begun == [] and len(world.clock.getDelayedCalls()) == 1
+    world.clock.advance(PATIENCE)
+    assert len(world.threads.begun) == 1
+    world.state.save_soon()
+    world.clock.advance(PATIENCE)
+    assert len(world.threads.begun) == 1
+    world.threads.finish()
+    assert len(world.threads.begun) == 1
+    world.threads.finish()
+    assert world.threads.begun == [] and world.clock.getDelayedCalls() == []
+
+
+def test_the_end_waits_for_what_is_to_be_written(path: Path) -> None:
+    """Both what is being written and what was to be written soon."""
+    world = World(path)
+    world.save("one")
+    world.state.target = DISABLED
+    world.state.save_soon()
+    ended: list[None] = []
+    world.state.close().addCallback(ended.append)
+    world.threads.finish()
+    assert ended == []
+    world.threads.finish()
+    assert ended == [None] and world.on_disk().target == DISABLED and world.clock.getDelayedCalls() == []
+
+
+def test_the_end_does_not_wait_for_nothing(path: Path) -> None:
+    """Nor does it write what is written, or fail where a write does."""
+    world = World(path)
+    ended: list[None] = []
+    world.state.close().addCallback(ended.append)
+    assert ended == [None] and world.threads.begun == []
+    world.save("one")
+    world.state.close().addCallback(ended.append)
+    for _ in range(2):
+        world.threads.finish(OSError("no"))
+    assert ended == [None, None]
+
+
+def test_without_a_state_file_nothing_is_written() -> None:
+    """And nobody waits."""
+    world = World(None)
+    world.save("one")
+    world.state.save_soon()
+    world.state.close()
+    assert world.outcomes == ["one"] and world.threads.begun == [] and world.clock.getDelayedCalls() == []
+
+
+def test_what_is_found_of_target_is_kept_where_it_is_new(path: Path, view: ClusterView) -> None:
+    """Control connections find the same again and again."""
+    world = World(path)
+    world.state.learn(view)
+    world.clock.advance(PATIENCE)
+    world.threads.finish()
+    assert world.on_disk().known == KnownTarget(auth_required=False, version=4, supported={"CQL_VERSION": ["3.4.6"]})
+    world.state.learn(view)
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_logins_of_the_process_before_are_kept_until_somebody_knows_better(path: Path) -> None:
+    """A write at the wrong moment must not lose them."""
+    world = World(path, SavedState(logins=(LOGIN,)))
+    world.save("one")
+    world.threads.finish()
+    assert world.on_disk().logins == (LOGIN,)
+
+
+# The start
+
+
+@pytest.mark.parametrize("before", [True, False, None])
+@pytest.mark.parametrize("word", ["true", "False", "LAST"])
+def test_target_starts_as_configured_or_as_it_was_last(path: Path, word: str, before: bool | None) -> None:
+    """Where nothing was, it is enabled."""
+    if before is not None:
+        StateFile(str(path)).write(SavedState(target=TargetRecord(enabled=before, generation=4)))
+    state = at_start(config(state_file=str(path), target_enabled_at_start=word))
+    assert state.target.enabled is (word == "true" or (word == "LAST" and before is not False))
+    assert state.target.generation == (4 if before is not None else 0)
+    assert StateFile(str(path)).read() == state
+
+
+def test_who_wants_target_otherwise_at_the_start_is_the_configuration(path: Path) -> None:
+    """`status` tells since when and why; what was known of target is known still."""
+    StateFile(str(path)).write(SavedState(target=TargetRecord(), logins=(LOGIN,)))
+    state = at_start(config(state_file=str(path), target_enabled_at_start="false"), lambda: 1764000000.0)
+    assert state.target == TargetRecord(
+        enabled=False, since=1764000000.0, reason="target_enabled_at_start is false", actor="configuration"
+    )
+    assert state.logins == (LOGIN,)
+
+
+def test_a_start_that_agrees_with_what_was_keeps_who_said_so(path: Path) -> None:
+    """The reason is still the operator's."""
+    StateFile(str(path)).write(SavedState(target=DISABLED))
+    assert at_start(config(state_file=str(path), target_enabled_at_start="false")).target == DISABLED
+
+
+def test_without_a_state_file_a_start_needs_no_disk() -> None:
+    """Most deployments have none."""
+    assert at_start(config()) == SavedState()
+    assert not at_start(config(target_enabled_at_start="false")).target.enabled
+
+
+def test_a_state_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    """It would fail at the first disable otherwise, at the worst of times."""
+    with pytest.raises(UnusableFileError, match="cannot be written"):
+        at_start(config(state_file=str(tmp_path / "missing" / "state.json")))
+
+
+def test_an_audit_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    """Changes that leave no trace are what it was to prevent."""
+    missing = tmp_path / "missing" / "audit.jsonl"
+    with pytest.raises(UnusableFileError) as caught:
+        at_start(config(admin_audit_file=str(missing)))
+    assert str(caught.value).startswith(f"the audit file {missing} cannot be written: No such file or directory.")
+
+
+def test_an_audit_file_is_only_looked_at_by_a_start(tmp_path: Path) -> None:
+    """What is in it stays."""
+    audit = tmp_path / "audit.jsonl"
+    audit.write_text("a line\n")
+    at_start(config(admin_audit_file=str(audit)))
+    assert audit.read_text() == "a line\n"
+
+
+def test_reading_the_state_writes_nothing(path: Path) -> None:
+    """`zdm-proxy check` may run beside the proxy whose file it is."""
+    read_state(config(state_file=str(path), target_enabled_at_start="false"))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("key", "kind"), [("state_file", "state"), ("admin_audit_file", "audit")])
+def test_places_can_be_checked_without_writing(tmp_path: Path, key: str, kind: str) -> None:
+    """By `zdm-proxy check`, before the proxy is started."""
+    check_places(config())
+    check_places(config(**{key: str(tmp_path / "file")}))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    check_places(config(**{key: str(tmp_path / "file")}))
+    missing = tmp_path / "missing" / "file"
+    with pytest.raises(UnusableFileError) as caught:
+        check_places(config(**{key: str(missing)}))
+    assert str(caught.value).startswith(f"the {kind} file {missing} cannot be written: {missing.parent} must be there")
+
+
+def test_work_can_be_done_at_once() -> None:
+    """Where there is no reactor yet."""
+    results: list[int] = []
+    at_once(lambda: 7).addCallback(results.append)
+    failures: list[Failure] = []
+    at_once(lambda: 1 // 0).addErrback(failures.append)
+    assert results == [7] and failures[0].check(ZeroDivisionError)

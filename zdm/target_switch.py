@@ -1,0 +1,189 @@
+"""Takes target out of the path and puts it back, while clients are served (neighbours, section A).
+
+What an operator wants is told to all workers, written to the state file and to the audit file, and logged. Telling the
+workers comes first: a full disk must not keep a sick target in the path. Changes are made one after the other, in the
+order in which they were asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.python.failure import Failure
+
+from zdm.admin.audit import AuditEntry, AuditFile
+from zdm.admin.switch import TargetState, iso_time
+from zdm.config import Config
+from zdm.lasting_state import LastingState
+from zdm.log import Log
+from zdm.net.threads import Run
+from zdm.state_file import TargetRecord
+
+DUAL: Final = "DUAL"
+ORIGIN_ONLY: Final = "ORIGIN_ONLY"
+ATTACHING: Final = "ATTACHING"
+
+_RESTART: Final = "to use target toggle"
+
+
+class Switched(Protocol):
+    """What the switch turns: the supervisor."""
+
+    @property
+    def generation(self) -> int:
+        """The number of the last generation that was made."""
+
+    def target_switched(self) -> Deferred[int]:
+        """What is wanted of target has changed: fires with the next generation, when every worker has it."""
+
+    def attaching(self) -> int:
+        """How many clients still lack their target connection while target takes part."""
+
+
+class TargetSwitch:
+    """A `zdm.admin.switch.Switch`. `on_switch` is called as soon as something else is wanted of target."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: LastingState,
+        switched: Switched,
+        run: Run,
+        log: Log,
+        on_switch: Callable[[], None] = lambda: None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`run` is where files are written; `wall_clock` gives seconds since the epoch."""
+        self.is_ready = False
+        """The proxy serves clients."""
+        self._config: Final = config
+        self._state: Final = state
+        self._switched: Final = switched
+        self._run: Final = run
+        self._log: Final = log
+        self._on_switch: Final = on_switch
+        self._wall_clock: Final = wall_clock
+        self._audit: Final = AuditFile(config.admin_audit_file) if config.admin_audit_file else None
+        self._turn: Final = DeferredLock()
+        self._applied = state.target
+        self._is_closed = False
+
+    def state(self) -> TargetState | None:
+        """None once shutdown has begun."""
+        if self._is_closed:
+            return None
+        wanted, attaching = self._state.target, self._switched.attaching()
+        if not self._applied.enabled:
+            effective = ORIGIN_ONLY
+        else:
+            effective = ATTACHING if attaching else DUAL
+        return TargetState(
+            self.is_ready,
+            wanted.enabled,
+            effective,
+            self._applied.generation,
+            wanted.since,
+            wanted.reason,
+            wanted.actor,
+            attaching,
+        )
+
+    def refusal(self, enabled: bool) -> str | None:
+        """Why the configuration forbids to disable target; None where it does not. Enabling is never refused."""
+        return None if enabled else disable_refusal(self._config)
+
+    def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
+        """Fires when every worker has the change and the files are written; the text says what went wrong."""
+        return self._turn.run(lambda: Deferred.fromCoroutine(self._change(enabled, reason, actor, peer)))
+
+    def close(self) -> None:
+        """Shutdown has begun."""
+        self._is_closed = True
+
+    async def _change(self, enabled: bool, reason: str, actor: str, peer: str) -> str:
+        before = self._state.target
+        done = "Target enabled" if enabled else "Target disabled"
+        if before.enabled is enabled:
+            return done
+        after = TargetRecord(
+            enabled=enabled,
+            since=self._wall_clock(),
+            reason=reason,
+            actor=actor,
+            generation=self._switched.generation + 1,
+        )
+        self._state.target = after
+        applying = self._switched.target_switched()
+        self._log.warn(_line(after, peer, is_forced=self.refusal(enabled) is not None))
+        self._on_switch()
+        writing = [self._saved(), self._recorded(before, after, peer)]
+        troubles = [await self._acknowledged(applying, after), *[await written for written in writing]]
+        return "; ".join(_given(done, *troubles))
+
+    def _acknowledged(self, applying: Deferred[int], after: TargetRecord) -> Deferred[str]:
+        def acknowledged(_: int) -> str:
+            self._applied = after
+            return ""
+
+        def failed(failure: Failure) -> str:
+            self._log.error("A worker could not take the change of target's state", failure)
+            return f"a worker could not take the change: {failure.getErrorMessage()}"
+
+        return applying.addCallbacks(acknowledged, failed)
+
+    def _saved(self) -> Deferred[str]:
+        def failed(failure: Failure) -> str:
+            return f"the state file could not be written, so a restart will not know: {failure.getErrorMessage()}"
+
+        return self._state.save().addCallbacks(lambda _: "", failed)
+
+    def _recorded(self, before: TargetRecord, after: TargetRecord, peer: str) -> Deferred[str]:
+        audit = self._audit
+        if audit is None or after.since is None:
+            return succeed("")
+        entry = AuditEntry(iso_time(after.since), peer, after.actor, after.reason, _word(before), _word(after))
+
+        def failed(failure: Failure) -> str:
+            self._log.error(
+                f"The audit file {self._config.admin_audit_file} could not be written: {failure.getErrorMessage()}; "
+                f"the line was: {entry._asdict()}"
+            )
+            return f"the audit file could not be written: {failure.getErrorMessage()}"
+
+        return self._run(lambda: audit.record(entry)).addCallbacks(lambda _: "", failed)
+
+
+def disable_refusal(config: Config) -> str | None:
+    """Which key makes it wrong to disable target, in the text of the 409."""
+    if config.read_mode.upper() == "DUAL_ASYNC_ON_SECONDARY":
+        asked = "read_mode is DUAL_ASYNC_ON_SECONDARY"
+        return f"cannot disable target: {asked}, restart proxy with PRIMARY_ONLY {_RESTART}"
+    if config.forward_client_credentials_to_origin:
+        asked = "forward_client_credentials_to_origin is enabled"
+        return f"cannot disable target: {asked}, restart proxy without it {_RESTART}"
+    if config.primary == "target":
+        # reads would go to a cluster that may be behind by now, and nobody would notice
+        return f"cannot disable target: primary_cluster is TARGET, restart proxy with ORIGIN {_RESTART}"
+    return None
+
+
+def _line(after: TargetRecord, peer: str, is_forced: bool) -> str:
+    if after.enabled:
+        line = "Target cluster ENABLED via API — requests will be forwarded to target"
+    else:
+        line = "Target cluster DISABLED via API — no requests will be forwarded to target"
+    is_named = after.actor not in ("", peer)  # the API puts the peer where nobody gave a name
+    who = " ".join(_given(f"by {after.actor}" if is_named else "", f"from {peer}" if peer else ""))
+    told = "; ".join(_given(f"reason: {after.reason}" if after.reason else "", who, "forced" if is_forced else ""))
+    return f"{line} ({told})" if told else line
+
+
+def _given(*texts: str) -> list[str]:
+    return [text for text in texts if text]
+
+
+def _word(record: TargetRecord) -> str:
+    return "ENABLED" if record.enabled else "DISABLED"
