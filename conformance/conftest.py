@@ -15,8 +15,9 @@ import pytest
 
 from conformance import matrix
 from conformance.backends.ccm import CassandraClusters
-from conformance.backends.interface import CAPABILITIES, Clusters, Credentials
+from conformance.backends.interface import CAPABILITIES, Clusters, Credentials, Setup
 from conformance.backends.sandbox import SandboxClusters
+from conformance.backends.simulacron import SimulacronClusters
 from conformance.client import Client, Entry
 from conformance.comparison import Both
 from conformance.ports import own_network
@@ -26,7 +27,10 @@ from conformance.traffic import Writer
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "conformance"
 KEYSPACE = "conformance"
-BACKENDS: Final = (CassandraClusters, SandboxClusters)
+BACKENDS: Final[dict[str, type[Clusters]]] = {
+    backend.name: backend for backend in (CassandraClusters, SandboxClusters, SimulacronClusters)
+}
+TERMINAL: Final = pytest.StashKey[int]()
 AUTHENTICATED = {
     "both": frozenset({"origin", "target"}),
     "origin": frozenset({"origin"}),
@@ -40,15 +44,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     for name, variable, default, text in (
         ("--proxy-command", "PROXY_COMMAND", str(ROOT / ".venv/bin/zdm-proxy"), "the proxy under test"),
-        ("--clusters", "CLUSTERS", "ccm", "ccm or sandbox"),
+        ("--clusters", "CLUSTERS", "", "ccm, sandbox or simulacron; where it is empty, --use-ccm says"),
+        ("--use-ccm", "USE_CCM", "1", "1: ccm; 0: simulacron if --simulacron-path is given, sandbox otherwise"),
         ("--cassandra-version", "CASSANDRA_VERSION", "4.1.10,5.0.9", "ORIGIN[,TARGET]"),
+        ("--dse-version", "DSE_VERSION", "", "refused: there is no DSE to be had"),
+        ("--simulacron-path", "SIMULACRON_PATH", "", "the jar; fetched where it is empty"),
         ("--auth", "CASSANDRA_AUTH", "both", "clusters that check passwords: both, origin, target, none"),
         ("--primary", "PRIMARY_CLUSTER", "ORIGIN", "ORIGIN or TARGET"),
         ("--protocol", "PROTOCOL_VERSIONS", "4,3", "protocol versions, comma-separated"),
+        ("--debug-proxy", "DEBUG", "", "1: the proxy logs at debug level, and its log is shown while it runs"),
     ):
         group.addoption(name, default=os.environ.get(variable, default), help=f"{text} (${variable}, {default})")
     group.addoption("--direct", nargs="?", const="origin", choices=("origin", "target"), help="no proxy, one cluster")
     group.addoption("--write-matrix", action="store_true", help="write matrix.md and run nothing")
+
+
+def is_on(config: pytest.Config, name: str) -> bool:
+    """A switch that may come from the environment: 1, true, yes, in any case."""
+    return str(config.getoption(name)).lower() in ("1", "true", "yes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dse_version"):
+        raise pytest.UsageError("DSE can't be tested: it is in no public registry. Leave DSE_VERSION empty.")
+    if backend_of(config) not in BACKENDS:
+        raise pytest.UsageError(f"no clusters {backend_of(config)}, there are: {', '.join(BACKENDS)}")
+    if is_on(config, "debug_proxy"):
+        config.stash[TERMINAL] = os.dup(2)  # what the run shows, before pytest captures it
+
+
+def backend_of(config: pytest.Config) -> str:
+    """The name of the backend. A flag wins over the environment, ``--clusters`` over ``--use-ccm``."""
+    asked = [argument.partition("=")[0] for argument in config.invocation_params.args]
+    named = config.getoption("clusters")
+    if named and ("--clusters" in asked or "--use-ccm" not in asked):
+        return str(named)
+    if is_on(config, "use_ccm"):
+        return "ccm"
+    return "simulacron" if config.getoption("simulacron_path") else "sandbox"
 
 
 def options_of(config: pytest.Config) -> str:
@@ -68,8 +101,9 @@ def proxy_version(config: pytest.Config) -> str:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    names = ("clusters", "cassandra_version", "auth", "primary", "protocol", "direct")
-    return "conformance: " + ", ".join(f"{name} {config.getoption(name)}" for name in names)
+    names = ("cassandra_version", "auth", "primary", "protocol", "direct")
+    options = [f"clusters {backend_of(config)}", *(f"{name} {config.getoption(name)}" for name in names)]
+    return f"conformance: {', '.join(options)}"
 
 
 def needs_of(item: pytest.Item) -> frozenset[str]:
@@ -84,12 +118,12 @@ def scenario_of(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     scenarios = {scenario_of(item): needs_of(item) for item in items}
     if config.getoption("write_matrix"):
-        matrix.PATH.write_text(matrix.render(scenarios, BACKENDS))
+        matrix.PATH.write_text(matrix.render(scenarios, list(BACKENDS.values())))
         items.clear()
         return
     table = matrix.read()
     for scenario, needs in scenarios.items():
-        right = {backend.name: matrix.cell(needs, backend) for backend in BACKENDS}
+        right = {name: matrix.cell(needs, backend) for name, backend in BACKENDS.items()}
         if table.get(scenario) != right:
             raise pytest.UsageError(f"matrix.md has {table.get(scenario)} for {scenario}, its needs say {right}")
     modules = {scenario.partition("::")[0] for scenario in scenarios}
@@ -119,14 +153,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "protocol" in metafunc.fixturenames:
+    marked = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "protocol" in metafunc.fixturenames and "protocol" not in marked:  # a scenario may be of one version
         versions = [int(version) for version in metafunc.config.getoption("protocol").split(",")]
         metafunc.parametrize("protocol", versions, ids=[f"v{version}" for version in versions])
 
 
 @pytest.fixture(scope="session")
 def config_backend(pytestconfig: pytest.Config) -> type[Clusters]:
-    return {backend.name: backend for backend in BACKENDS}[pytestconfig.getoption("clusters")]
+    return BACKENDS[backend_of(pytestconfig)]
 
 
 @pytest.fixture(scope="session")
@@ -143,14 +178,15 @@ def clusters(
     record_testsuite_property: Callable[[str, object], None],
 ) -> Iterator[Clusters]:
     """Origin and target with nothing in them but the keyspace of the scenarios."""
-    directory = BUILD / "clusters" / network.strip(".").replace(".", "-")
-    authenticated = AUTHENTICATED[pytestconfig.getoption("auth")]
-    backend: Clusters
-    if config_backend is CassandraClusters:
-        origin, _, target = pytestconfig.getoption("cassandra_version").partition(",")
-        backend = CassandraClusters(network, directory, (origin, target or origin), authenticated)
-    else:
-        backend = SandboxClusters(network, directory, authenticated)
+    origin, _, target = pytestconfig.getoption("cassandra_version").partition(",")
+    setup = Setup(
+        network,
+        directory=BUILD / "clusters" / network.strip(".").replace(".", "-"),
+        versions=(origin, target or origin),
+        authenticated=AUTHENTICATED[pytestconfig.getoption("auth")],
+        simulacron=pytestconfig.getoption("simulacron_path"),
+    )
+    backend = config_backend(setup)
     try:
         backend.start()
         record_testsuite_property("clusters", backend.describe())
@@ -184,13 +220,16 @@ def new_proxy(pytestconfig: pytest.Config, clusters: Clusters, network: str) -> 
     """Makes a proxy that is not started: ``new_proxy(number, port, ZDM_...="...")``; the number is its address."""
     command = shlex.split(pytestconfig.getoption("proxy_command"))
     common = environment_of(clusters) | {"ZDM_PRIMARY_CLUSTER": pytestconfig.getoption("primary")}
+    terminal = pytestconfig.stash.get(TERMINAL, None)
+    if terminal is not None:
+        common["ZDM_LOG_LEVEL"] = "DEBUG"
     logs = (BUILD / "logs" / f"proxy-{network.split('.')[2]}-{number}.log" for number in itertools.count())
     made: list[Proxy] = []
 
     def make(number: int = 1, port: int = 0, **settings: str) -> Proxy:
         log = next(logs)
         log.unlink(missing_ok=True)
-        proxy = Proxy(command, common | settings, f"{network}{100 + number}", log, port)
+        proxy = Proxy(command, common | settings, f"{network}{100 + number}", log, port, terminal)
         proxy.always_expected = [
             f"{node.name} ControlConn: authentication is NOT enabled" for node in clusters.nodes if not node.credentials
         ]

@@ -11,6 +11,7 @@ from typing import Final
 
 NETWORKS: Final = range(60, 70)
 CQL_PORT: Final = 9042
+ESTABLISHED: Final = "01"
 
 
 def free_port(address: str) -> int:
@@ -38,6 +39,15 @@ def own_network(directory: Path) -> Iterator[str]:
                 claim.unlink(missing_ok=True)
             return
     raise RuntimeError(f"all of 127.0.{NETWORKS[0]}.0 to 127.0.{NETWORKS[-1]}.0 are in use, see {directory}")
+
+
+def open_connections(address: str, port: int) -> int:
+    """How many established connections end at this listening address, whoever listens; from the kernel's own table."""
+    wanted = {f"{socket.inet_aton(address)[::-1].hex().upper()}:{port:04X}"}
+    # a listener of both families has its IPv4 connections in the other table
+    wanted |= {f"0000000000000000FFFF0000{plain}" for plain in wanted}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return sum(1 for row in rows if row[1] in wanted and row[3] == ESTABLISHED)
 
 
 def _is_unused(number: int) -> bool:

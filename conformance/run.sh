@@ -1,29 +1,37 @@
 #!/bin/bash
-# The conformance suite against real clusters.
+# The conformance suite against real and other clusters.
 #
-#   run.sh ci                    two runs: Cassandra 4.1 to 5.0 with logins, everything at v4 and v3; the sandbox at v4
+#   run.sh ci                    Cassandra 4.1 to 5.0 with logins at v4; the sandbox at v3; Simulacron
 #   run.sh full                  that, and more versions and settings; writes results/DATE.md
 #   run.sh one RUN [OPTION...]   one of the runs below, with more pytest options
 #
-# Environment: JUNIT_DIR (default build/junit) takes one conformance-RUN.xml a run. The options of the suite, such as
-# PROXY_COMMAND, may be given in the environment too: see README.md.
+# Environment: JUNIT_DIR (default build/junit) takes one conformance-RUN.xml a run. The options that a run does not set,
+# such as PROXY_COMMAND or DEBUG, may be given in the environment too: see README.md.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 junit=${JUNIT_DIR:-build/junit}
 
 declare -A options=(
-    [cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4,3"
+    [cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4"
+    [cassandra-v3]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 3"
     [sandbox]="--clusters sandbox --auth both --protocol 4"
+    [sandbox-v3]="--clusters sandbox --auth both --protocol 3"
+    [simulacron]="--clusters simulacron --auth none --protocol 4"
+    [simulacron-v3]="--clusters simulacron --auth none --protocol 3 --primary TARGET"
     [swapped]="--clusters ccm --cassandra-version 5.0.9,4.1.10 --auth both --protocol 4,3"
     [from-4.0]="--clusters ccm --cassandra-version 4.0.19,5.0.9 --auth both --protocol 4"
-    [from-3.11]="--clusters ccm --cassandra-version 3.11.19,5.0.9 --auth both --protocol 4,3"
+    [from-3.11]="--clusters ccm --cassandra-version 3.11.19,4.1.10 --auth both --protocol 4,3"
+    [from-3.11-to-5.0]="--clusters ccm --cassandra-version 3.11.19,5.0.9 --auth both --protocol 4"
     [primary-target]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4 --primary TARGET"
     [login-at-target]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth target --protocol 4"
     [login-at-origin]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth origin --protocol 4"
     [no-login]="--clusters ccm --cassandra-version 4.1.10,4.1.10 --auth none --protocol 4"
 )
-ci=(cassandra sandbox)
-full=("${ci[@]}" swapped from-4.0 from-3.11 primary-target login-at-target login-at-origin no-login)
+ci=(cassandra sandbox-v3 simulacron)
+full=(
+    "${ci[@]}" cassandra-v3 sandbox simulacron-v3 swapped from-4.0 from-3.11 from-3.11-to-5.0
+    primary-target login-at-target login-at-origin no-login
+)
 
 run() { # NAME OPTION...
     local name=$1

@@ -15,7 +15,7 @@ from conformance.backends.interface import Credentials
 
 HEADER: Final = struct.Struct(">BBhBI")
 ERROR, STARTUP, READY, AUTHENTICATE, QUERY, RESULT, PREPARE, EXECUTE = 0, 1, 2, 3, 7, 8, 9, 10
-AUTH_RESPONSE, AUTH_SUCCESS = 15, 16
+BATCH, AUTH_RESPONSE, AUTH_SUCCESS = 13, 15, 16
 CONSISTENCY_ONE, CONSISTENCY_QUORUM = 1, 4
 UNAVAILABLE, ALREADY_EXISTS = 0x1000, 0x2400
 
@@ -93,8 +93,12 @@ class Wire:
         self.socket.close()
 
     def ask(self, opcode: int, body: bytes, stream: int = 1) -> Answer:
+        self.send(opcode, body, stream)
+        return self.read(stream)
+
+    def send(self, opcode: int, body: bytes, stream: int = 1) -> None:
+        """For several requests at a time, or one whose answer is not awaited."""
         self.socket.sendall(HEADER.pack(self.version, 0, stream, opcode, len(body)) + body)
-        return self._read(stream)
 
     def query(
         self,
@@ -125,6 +129,11 @@ class Wire:
         head = struct.pack(">H", len(prepared_id)) + prepared_id
         return self.ask(EXECUTE, head + parameters(values, consistency, timestamp))
 
+    def batch(self, texts: Sequence[str], *, consistency: int = CONSISTENCY_ONE) -> Answer:
+        """A logged batch of statements without values."""
+        children = b"".join(b"\0" + long_string(text) + b"\0\0" for text in texts)
+        return self.ask(BATCH, b"\0" + struct.pack(">H", len(texts)) + children + struct.pack(">HB", consistency, 0))
+
     def _log_in(self, credentials: Credentials | None) -> None:
         answer = self.ask(STARTUP, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0"))
         if answer.opcode == AUTHENTICATE and credentials is not None:
@@ -135,7 +144,8 @@ class Wire:
         if answer.opcode not in (READY, AUTH_SUCCESS):
             raise ConnectionError(f"login ended with opcode {answer.opcode}")
 
-    def _read(self, stream: int) -> Answer:
+    def read(self, stream: int) -> Answer:
+        """The next answer, which must be on this stream."""
         version, flags, got_stream, opcode, length = HEADER.unpack(self._exactly(HEADER.size))
         body = self._exactly(length)
         assert version == self.version | 0x80, f"version byte 0x{version:02x} in an answer to version {self.version}"

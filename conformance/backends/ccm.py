@@ -15,7 +15,7 @@ from typing import Final
 from cassandra.cluster import NoHostAvailable
 
 from conformance.awaiting import await_true
-from conformance.backends.interface import Clusters, Credentials, Node
+from conformance.backends.interface import Clusters, Credentials, Node, Setup
 from conformance.client import Client, Entry
 from conformance.wire import Refused, Wire
 
@@ -111,13 +111,12 @@ class CassandraClusters(Clusters):
     origin: CassandraNode
     target: CassandraNode
 
-    def __init__(self, network: str, directory: Path, versions: tuple[str, str], authenticated: frozenset[str]) -> None:
-        """``authenticated`` are the names of the clusters that check passwords."""
+    def __init__(self, setup: Setup) -> None:
         self.origin, self.target = (
-            CassandraNode(name, f"{network}{number}", version, name in authenticated, directory)
-            for name, number, version in (("origin", 1, versions[0]), ("target", 2, versions[1]))
+            CassandraNode(name, f"{setup.network}{number}", version, name in setup.authenticated, setup.directory)
+            for name, number, version in zip(("origin", "target"), (1, 2), setup.versions, strict=True)
         )
-        self._authenticated = authenticated
+        self._authenticated = setup.authenticated
 
     @property
     def present(self) -> frozenset[str]:

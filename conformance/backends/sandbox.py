@@ -13,7 +13,7 @@ from typing import Final
 import requests
 
 from conformance.awaiting import await_true
-from conformance.backends.interface import Clusters, Credentials, Node
+from conformance.backends.interface import ERRORS, Clusters, Credentials, Node, Request, Setup, Statement
 from conformance.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -53,27 +53,64 @@ class SandboxNode(Node):
     def forget_prepared(self) -> None:
         self._post("prepared/forget")
 
+    def requests(self, part: str = "") -> list[Request]:
+        log = requests.get(self._url("requests"), timeout=20).json()["log"]
+        return [Request(record["opcode"], record["text"]) for record in log if part in record["text"]]
+
+    def forget_requests(self) -> None:
+        requests.delete(self._url("requests"), timeout=20).raise_for_status()
+
+    def fail(self, statement: Statement, error: str, required: int = 2) -> None:
+        message = f"{error} primed on {self.name}"
+        self._prime(statement, action="error", code=ERRORS[error], message=message, required=required, consistency=4)
+
+    def delay(self, statement: Statement, milliseconds: int) -> None:
+        self._prime(statement, action="delay", delay_ms=milliseconds)
+
+    def keep_silent(self, statement: Statement) -> None:
+        self._prime(statement, action="drop")
+
+    def refuse_to_prepare(self, statement: str) -> None:
+        message = f"INVALID primed on {self.name}"
+        self._post("faults", text=statement, opcode="PREPARE", action="error", code=ERRORS["INVALID"], message=message)
+
+    def clear_primes(self) -> None:
+        requests.delete(self._url("faults"), timeout=20).raise_for_status()
+
+    def _prime(self, statement: Statement, **fault: object) -> None:
+        if isinstance(statement, str):
+            for opcode in ("QUERY", "EXECUTE"):
+                self._post("faults", text=statement, opcode=opcode, **fault)
+        else:
+            self._post("faults", text="; ".join(statement), opcode="BATCH", **fault)
+
     def _tell(self, action: str) -> None:
         self._post(f"nodes/0/{action}")
 
-    def _post(self, path: str) -> None:
-        requests.post(f"{self._control}/clusters/{self.name}/{path}", timeout=20).raise_for_status()
+    def _post(self, path: str, **body: object) -> None:
+        requests.post(self._url(path), json=body, timeout=20).raise_for_status()
+
+    def _url(self, path: str) -> str:
+        return f"{self._control}/clusters/{self.name}/{path}"
 
 
 class SandboxClusters(Clusters):
     name = "sandbox"
-    always = frozenset({"rows", "counters", "conditions", "types", "tracing", "forgets", "stops", "pauses"})
+    always = frozenset(
+        {"rows", "counters", "conditions", "types", "tracing", "forgets", "stops", "pauses", "primes", "logs"}
+    )
     sometimes = frozenset({"logins", "any-login"})
 
-    def __init__(self, network: str, directory: Path, authenticated: frozenset[str]) -> None:
-        """``authenticated`` are the names of the clusters that check passwords."""
-        self._control_address = f"{network}3:{free_port(f'{network}3')}"
+    def __init__(self, setup: Setup) -> None:
+        self._control_address = f"{setup.network}3:{free_port(f'{setup.network}3')}"
         self.origin, self.target = (
-            SandboxNode(name, f"{network}{number}", name in authenticated, f"http://{self._control_address}")
+            SandboxNode(
+                name, f"{setup.network}{number}", name in setup.authenticated, f"http://{self._control_address}"
+            )
             for number, name in enumerate(("origin", "target"), start=1)
         )
-        self._authenticated = authenticated
-        self._log = directory / "sandbox.log"
+        self._authenticated = setup.authenticated
+        self._log = setup.directory / "sandbox.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
