@@ -94,13 +94,19 @@ class LoopTransport(asyncio.BaseProtocol):
     def _attach(self) -> None:
         built = self._factory.buildProtocol(self._peer)
         if built is None:
-            self.abortConnection()
+            self._refuse()
             return
         self._keep_alive()
         self.wrapped = built
         self.data_received = built.dataReceived
         self._loop_transport.set_protocol(self)  # uvloop looks `data_received` up here, once
         built.makeConnection(self)
+
+    def _refuse(self) -> None:
+        """Close without a byte, and without a reset: that may overtake the end of the peer's own connect."""
+        self.disconnecting = True
+        self.data_received = self.write = _discard
+        self._loop_transport.abort()
 
     def _keep_alive(self) -> None:
         """A peer that vanished without a word is found out, so that it does not hold its connection for ever."""
