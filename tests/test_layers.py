@@ -20,6 +20,7 @@ RINGS = {
     "zdm.protocol": 0,
     "zdm.cql": 1,
     "zdm.core": 2,
+    "zdm.exposition": 2,
     "zdm.metrics": 2,
     "zdm.admin": 3,
     "zdm.config": 3,

@@ -8,7 +8,8 @@ from bisect import bisect_left
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from zdm.metrics import DEFAULT_BOUNDS, Family, Histogram, Meter, Sample, go_number, merge, render, render_families
+from zdm.exposition import Family, Sample, go_number, render, render_families
+from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, merge
 
 # What the Go proxy 2.4.2 exposes of itself after one write, then two connections with two writes and two reads, without
 # its per-node families and all but the first and last buckets.

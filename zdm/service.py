@@ -26,9 +26,9 @@ from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
+from zdm.exposition import render
 from zdm.lasting_state import LastingState, at_start
 from zdm.log import Log
-from zdm.metrics import render
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor

@@ -12,7 +12,8 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from tests.admin.caller import Call, Proxy, ask
 from zdm.admin.health import ControlHealth, Health
-from zdm.metrics import Meter, render
+from zdm.exposition import render
+from zdm.metrics import Meter
 
 UP = ControlHealth("127.0.0.40:9042", 0, 1)
 DOWN = ControlHealth("127.0.0.41:9042", 3, 3)

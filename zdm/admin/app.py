@@ -25,7 +25,7 @@ from zdm.admin.health import ControlHealth, Health
 from zdm.admin.openapi import DOCUMENT, calls
 from zdm.admin.switch import Switch
 from zdm.admin.target import TargetApi
-from zdm.metrics import Family, Sample, render_families
+from zdm.exposition import Family, Sample, render_families
 
 _log = Logger()
 
