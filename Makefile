@@ -8,12 +8,14 @@ STAMP := $(VENV)/.installed
 REPORTS := build/junit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
+.PHONY: help setup demo test simulate mutants check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
 	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 damages a row, to show that it is found)"
 	@echo "make test              unit and process tests (no cluster needed)"
+	@echo "make simulate          more of the simulation: SEEDS=N of them, FROM=S on"
+	@echo "make mutants           faults planted in the code, each of which the tests must find"
 	@echo "make check             ruff, mypy, import rings"
 	@echo "make bench             measurements"
 	@echo "make conformance       a slice of the suite against real clusters; conformance-full: all of it"
@@ -33,6 +35,15 @@ demo: setup
 test: setup
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests -q --hypothesis-seed=0 --junitxml=$(REPORTS)/test.xml
+
+# a proxy, two clusters and some clients in one thread; each seed is another story
+SEEDS ?= 1000
+FROM ?= 1
+simulate: setup
+	$(BIN)/python -m tests.simulation $(SEEDS) $(FROM)
+
+mutants: setup
+	$(BIN)/python -m tests.mutants
 
 check: check-lint check-format check-types check-layers
 
