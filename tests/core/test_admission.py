@@ -9,7 +9,7 @@ from tests.playbook import Play
 from tests.stage import AUTHENTICATION_ERROR, CLIENT, ORIGIN, ORIGIN_USER, PROTOCOL_ERROR, TARGET, TARGET_USER, stage
 from zdm.core.clusters import Side
 from zdm.core.commands import Connect, LoginJudged, VerifyLogin
-from zdm.core.credentials import Credentials
+from zdm.core.credentials import DSE_AUTHENTICATOR, Credentials
 from zdm.core.snapshot import TargetMode
 from zdm.core.state import Phase
 
@@ -281,3 +281,79 @@ def test_on_again_before_the_handshake_is_over() -> None:
         origin_gets(play, ORIGIN_USER, frames.auth_success())
         play.expect_client(frames.auth_success(2))
         assert play.asked_eagerly == 1 and play.session.is_attaching
+
+
+def _dse_asks(play: Play) -> None:
+    """Target asks for the two-step, origin for nothing."""
+    play.client_sends(frames.startup(1))
+    started = play.expect_forwarded()
+    play.answer(started, ORIGIN, frames.ready())
+    play.answer(started, TARGET, frames.authenticate(0, DSE_AUTHENTICATOR))
+    play.expect_client(frames.authenticate(1, DSE_AUTHENTICATOR))
+
+
+def test_the_two_step_that_target_began_is_gone_on_with() -> None:
+    """The client cannot know that nobody is there any more to answer its first step."""
+    with begun() as play:
+        _dse_asks(play)
+        switched_off(play)
+        play.client_sends(frames.auth_response(2, b"PLAIN"))
+        play.expect_client(frames.auth_challenge(2, b"PLAIN-START"))
+        sends_credentials(play, TARGET_USER, 3)
+        play.expect_client(frames.auth_success(3))
+
+
+def test_the_two_step_that_target_leaves_in_the_middle_is_gone_on_with() -> None:
+    """It was switched off before it answered the first step."""
+    with begun() as play:
+        _dse_asks(play)
+        play.client_sends(frames.auth_response(2, b"PLAIN"))
+        play.expect_forwarded(to={TARGET})
+        switched_off(play)
+        play.expect_client(frames.auth_challenge(2, b"PLAIN-START"))
+        sends_credentials(play, SOMEBODY, 3)
+        play.verify(False)
+        play.expect_error(AUTHENTICATION_ERROR, 3)
+
+
+NOT_LOOKED_UP = "Unable to perform authentication: Operation timed out - received only 0 responses."
+
+
+def test_a_target_that_cannot_look_logins_up_yet_lets_in_later() -> None:
+    """It has just been switched on, and its own tables do not answer: that is no reason to end a thousand sessions."""
+    with off() as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(True)
+        origin_gets(play, ORIGIN_USER, frames.auth_success())
+        play.expect_client(frames.auth_success(2))
+        play.switch(True)
+        for _ in range(2):
+            play.attach(TARGET)
+            play.answer(play.expect_forwarded(to={TARGET}, frame=frames.startup()), TARGET, frames.authenticate())
+            sent = play.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, SOMEBODY.token()))
+            play.answer(sent, TARGET, frames.error(0, AUTHENTICATION_ERROR, NOT_LOOKED_UP))
+            play.expect_close(TARGET)
+            play.time_passes(1.1)
+        assert not play.closed and play.judged == []
+
+
+@pytest.mark.parametrize("origin_asks", [True, False])
+def test_a_target_that_cannot_look_a_login_up_has_not_refused_it(origin_asks: bool) -> None:
+    """Or a valid client would be refused as soon as that sick target is switched off."""
+    with begun() as play:
+        play.client_sends(frames.startup(1))
+        started = play.expect_forwarded()
+        play.answer(started, ORIGIN, frames.authenticate() if origin_asks else frames.ready())
+        play.answer(started, TARGET, frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        if origin_asks:
+            origin_gets(play, ORIGIN_USER, frames.auth_success())
+        sent = play.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, SOMEBODY.token()))
+        play.answer(sent, TARGET, frames.error(0, AUTHENTICATION_ERROR, NOT_LOOKED_UP))
+        play.expect_error(AUTHENTICATION_ERROR, 2, NOT_LOOKED_UP)
+        assert play.judged == []
+        if origin_asks:
+            play.expect_note("error", NOT_LOOKED_UP)
+            play.expect_close(CLIENT)

@@ -189,14 +189,14 @@ def test_a_connection_that_cannot_be_opened_is_tried_again_with_growing_pauses(p
     play.lose(TARGET)
     held(play, 1)
     waited = 0.0
-    for pause in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2):
+    for pause in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
         play.lose(TARGET, "refused")
         play.time_passes(pause * 0.9)
         play.expect_silence()
         play.time_passes(pause * 0.2)
         play.expect_command(Connect(TARGET))
         waited += pause * 1.1
-    assert waited < 8
+    assert waited < 8  # a client may be waiting, so a pause is never longer than a second
     handshake(play)
     play.answer_all(play.expect_forwarded(to={ORIGIN, TARGET}), frames.void())
     play.expect_client(frames.void(1))

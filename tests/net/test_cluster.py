@@ -132,13 +132,13 @@ def test_pauses_between_rounds_grow_until_the_time_is_over() -> None:
         for call in world.clock.getDelayedCalls():
             pauses.append(round(call.getTime() - world.clock.seconds(), 3))
             world.clock.advance(pauses[-1])
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+    assert pauses[:6] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     assert "127.0.90.1:9042: Connection was refused" in dialling.failed_with(NoHostAnswered)
     assert world.clock.getDelayedCalls() == []
 
 
-def test_a_pause_is_never_longer_than_ten_seconds() -> None:
-    """However long the connection timeout is."""
+def test_a_pause_is_never_longer_than_a_second() -> None:
+    """A client may be waiting for a host that is back, however long the connection timeout is."""
     world = World(A, timeout=100.0)
     dialling = world.dial()
     longest = 0.0
@@ -147,7 +147,7 @@ def test_a_pause_is_never_longer_than_ten_seconds() -> None:
         for call in world.clock.getDelayedCalls():
             longest = max(longest, call.getTime() - world.clock.seconds())
             world.clock.advance(call.getTime() - world.clock.seconds())
-    assert longest == pytest.approx(10.0)
+    assert longest == pytest.approx(1.0)
 
 
 def test_a_new_round_uses_the_hosts_that_are_known_then() -> None:

@@ -10,6 +10,8 @@ from tests import frames
 from tests.net.wires import HOSTS, ORIGIN, TARGET, Client, Stage
 from tests.stage import TARGET_USER
 from zdm.core.credentials import Credentials
+from zdm.core.plans import Route
+from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, TargetMode
 from zdm.core.state import Phase
 from zdm.net.turns import AT_ONCE, EAGER_AT_ONCE
@@ -255,3 +257,41 @@ def test_metrics_tell_the_state(stage: Toggled) -> None:
     stage.switch(True)
     stage.worker.scrape().addCallback(lambda meter: scraped.append((meter.target_enabled, meter.target_attaching)))
     assert scraped == [(0, 0), (1, 1)]
+
+
+def test_an_errand_to_a_target_that_is_switched_off_is_given_up(stage: Toggled) -> None:
+    """It is a connection, a login and a request of the session's, and none of them is to reach a target that is off."""
+    stage.worker.shared.prepared.put(PreparedStatement(b"oo", b"", INSERT, "one", Route.WRITE))
+    client = stage.ready_client()
+    client.sends(frames.execute(1, b"oo"))
+    errand = stage.attempts[-1]
+    stage.switch(False)
+    assert errand.is_cancelled
+    assert client.clusters[ORIGIN].take() == [frames.execute(1, b"oo")]
+
+
+def test_a_turn_is_given_back_by_one_whose_connection_closed_as_soon_as_it_was_open(stage: Toggled) -> None:
+    """Its session waits before it tries again, and others need not wait with it."""
+    stage.switch(False)
+    for _ in range(EAGER_AT_ONCE + 1):
+        stage.born_off()
+    stage.switch(True)
+    for _ in range(EAGER_AT_ONCE):
+        attempt = stage.attempt(TARGET)
+        attempt.open().end()
+        attempt.succeed()
+    assert stage.targets_dialled() == EAGER_AT_ONCE + 1
+
+
+def test_a_turn_is_given_back_by_one_whose_target_takes_nothing_while_attaching() -> None:
+    """The connection is full, so not even its handshake gets through; it is thrown away after the request timeout."""
+    stage = Toggled(request_timeout=1.0)
+    stage.switch(False)
+    clients = [stage.born_off() for _ in range(EAGER_AT_ONCE + 1)]
+    stage.switch(True)
+    for client in clients[:EAGER_AT_ONCE]:
+        client.attach(TARGET)
+        client.clusters[TARGET].fill()
+    stage.clock.advance(0.999)
+    stage.clock.advance(0.0011)
+    assert stage.targets_dialled() == EAGER_AT_ONCE + 1

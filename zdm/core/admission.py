@@ -18,12 +18,12 @@ from typing import Final
 
 from zdm.core.clusters import Side
 from zdm.core.commands import VerifyLogin
-from zdm.core.credentials import AuthenticationRule, Credentials
+from zdm.core.credentials import PLAIN_START, AuthenticationRule, Credentials
 from zdm.core.state import SessionState
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.frames import RESPONSE_BIT, encode_frame
-from zdm.protocol.opcodes import AUTH_SUCCESS, AUTHENTICATE, ERROR
-from zdm.protocol.responses import Authenticate, AuthSuccess
+from zdm.protocol.opcodes import AUTH_CHALLENGE, AUTH_SUCCESS, AUTHENTICATE, ERROR
+from zdm.protocol.responses import AuthChallenge, Authenticate, AuthSuccess
 
 PASSWORD_AUTHENTICATOR: Final = "org.apache.cassandra.auth.PasswordAuthenticator"
 
@@ -63,6 +63,10 @@ class Admission:
     def question(self) -> bytes:
         """AUTHENTICATE of the proxy's own."""
         return self._frame(AUTHENTICATE, Authenticate(PASSWORD_AUTHENTICATOR).encode(self._state.version))
+
+    def challenge(self) -> bytes:
+        """AUTH_CHALLENGE of the proxy's own: the second question of the DSE two-step."""
+        return self._frame(AUTH_CHALLENGE, AuthChallenge(PLAIN_START).encode(self._state.version))
 
     def welcome(self) -> bytes:
         """AUTH_SUCCESS of the proxy's own."""

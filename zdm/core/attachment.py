@@ -72,8 +72,7 @@ class Attachment:
         try:
             request = self._handshake.answered(frame)
         except HandshakeFailed as failure:
-            is_in = self._handshake.state is HandshakeState.KEYSPACE
-            if is_in or (failure.frame and error_code(failure.frame) in _TRANSIENT):
+            if self._is_passing(failure):
                 self._lose(self._side, f"it is not ready: {failure.reason}")
             else:
                 self._refused(failure)
@@ -89,6 +88,13 @@ class Attachment:
             self._state.judged(side, is_accepted=True)
         self._state.commands.append(Attached(side))
         self._take_up(side)
+
+    def _is_passing(self, failure: HandshakeFailed) -> bool:
+        """The cluster is not up to it yet."""
+        assert self._handshake is not None
+        is_in = self._handshake.state is HandshakeState.KEYSPACE
+        is_unsure = failure.code == ErrorCode.AUTHENTICATION_ERROR and not is_refusal(failure)
+        return is_in or is_unsure or bool(failure.frame and error_code(failure.frame) in _TRANSIENT)
 
     def expire(self, now: float) -> None:
         """The cluster does not answer: try again later."""

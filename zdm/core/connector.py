@@ -126,7 +126,7 @@ class ClusterConnector:
 
     def carried_as(self, request: PendingRequest) -> int:
         """The id under which `request` travels on this connection."""
-        if self.special:
+        if len(self.special) > self.owed:
             for stream, value in self.special.items():
                 if value is request:
                     return stream

@@ -75,6 +75,11 @@ def sent_credentials(frame: bytes) -> tuple[bytes, Credentials] | None:
     return parsed
 
 
+def announces_plain(frame: bytes) -> bool:
+    """An AUTH_RESPONSE frame that begins the DSE two-step. Raises RemoteProtocolError where it cannot be read."""
+    return Reader(frame, body_start(frame, HEADER_LENGTH, frame[1], False)).bytes() == PLAIN
+
+
 @dataclass(frozen=True, slots=True)
 class AuthenticationRule:
     """One row of the table above."""

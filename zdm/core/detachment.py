@@ -16,6 +16,7 @@ from zdm.core.commands import Close
 from zdm.core.connector import SideState
 from zdm.core.dispatch import Dispatch
 from zdm.core.keyspace import Keyspace
+from zdm.core.plans import Reaction
 from zdm.core.settling import Settling
 from zdm.core.state import Phase, SessionState
 
@@ -56,19 +57,22 @@ class Detachment:
             connector.reset(SideState.ABSENT)
         connector.attempts, connector.retry_at, connector.is_late = 0, 0.0, False
         self._leave_mending()
-        for request in self._state.pending.values():
-            if request.held:
-                request.plan = request.plan.while_disabled
+        for request in [request for request in self._state.pending.values() if request.held]:
+            request.plan = request.plan.while_disabled
+            if request.plan.awaits & TARGET_BIT:
+                self._settling.refuse_held(request)
         self._dispatch.release()
 
     def resume(self) -> None:
         """Target is switched on."""
         connector = self._state.target
-        if connector.state is SideState.PARKED and connector.is_stray:
-            self._drop("nobody knows its keyspace")
+        if connector.state is SideState.PARKED and (connector.is_stray or connector.owed):
+            # A connection that owes answers has fewer ids to give, and a host behind it that was slow.
+            self._drop("nobody knows its keyspace" if connector.is_stray else "it owes answers")
         self._drained_at = self._parked_until = None
         if connector.state is SideState.PARKED:
             connector.last_heartbeat = self._state.now
+            connector.is_late = True  # until it has the session's keyspace
             self._keyspace.take_up(Side.TARGET)
         else:
             self.catch_up()
@@ -129,5 +133,8 @@ class Detachment:
         self._drained_at = self._parked_until = None
         orphans = self._state.target.reset(SideState.ABSENT)
         self._abandon_all(is_owed=False)
+        for request in self._state.pending.values():
+            if request.plan.reaction is Reaction.KEYSPACE and not request.held:
+                request.plan = request.plan.abandoned  # target's good answer to USE went with the connection
         for internal in orphans:
             internal.answered(None)

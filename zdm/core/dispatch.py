@@ -23,7 +23,7 @@ from zdm.protocol.frames import encode_frame, with_stream
 from zdm.protocol.opcodes import BATCH, EXECUTE
 
 _FIRST_RETRY: Final = 0.1
-_LONGEST_RETRY: Final = 10.0
+_LONGEST_RETRY: Final = 1.0  # a held request must see at least one attempt while it waits
 
 _QUIET: Final = 10.0
 """Seconds for which a session that ran out of stream ids does not say so again: it may happen at every request."""
@@ -83,8 +83,8 @@ class Dispatch:
     def send_to(self, side: Side, request: PendingRequest) -> None:
         """Forward the request's frame to one cluster (again). Raises UnknownStatement, NeverPrepared."""
         connector = self._state.connector(side)
-        stream = self._reserve(connector, request)
-        self._write(connector, request, stream, self._frame_for(side, request))
+        frame = self._frame_for(side, request)  # before the id, which would be lost where this raises
+        self._write(connector, request, self._reserve(connector, request), frame)
 
     def send_internal(self, side: Side, opcode: int, body: bytes, internal: Internal) -> None:
         """Send a request of the proxy's own under a high id. Raises StreamsExhausted."""

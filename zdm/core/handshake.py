@@ -16,13 +16,19 @@ from zdm.core.admission import Admission
 from zdm.core.aggregation import error_code
 from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side, other
 from zdm.core.connector import SideState
-from zdm.core.credentials import AuthenticationRule, Credentials, authentication_rule, sent_credentials
-from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal
+from zdm.core.credentials import (
+    AuthenticationRule,
+    Credentials,
+    announces_plain,
+    authentication_rule,
+    sent_credentials,
+)
+from zdm.core.options import startup_body
+from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal, refuses
 from zdm.core.state import Phase, SessionState
-from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, with_stream
+from zdm.protocol.frames import with_stream
 from zdm.protocol.opcodes import (
     AUTH_CHALLENGE,
     AUTH_RESPONSE,
@@ -35,7 +41,7 @@ from zdm.protocol.opcodes import (
     SUPPORTED,
     opcode_name,
 )
-from zdm.protocol.primitives import Reader, encode_bytes
+from zdm.protocol.primitives import encode_bytes
 from zdm.protocol.responses import Supported
 
 _STREAM: Final = 0  # one frame at a time, so any id will do towards the clusters
@@ -63,6 +69,7 @@ class ClientHandshake:
         "_admitted_with",
         "_answers",
         "_awaits",
+        "_is_two_step",
         "_refusal",
         "_rule",
         "_secondary",
@@ -88,6 +95,7 @@ class ClientHandshake:
         self._sides = BOTH if state.snapshot.target_enabled else ORIGIN_BIT
         self._admission: Final = Admission(state)
         self._admitted_with = b""
+        self._is_two_step = False
         self._refusal = b""
         self._secondary: SideHandshake | None = None
 
@@ -140,17 +148,11 @@ class ClientHandshake:
 
     def _startup(self, frame: bytes) -> None:
         try:
-            start = body_start(frame, HEADER_LENGTH, frame[1], False)
-            options = Reader(frame, start).string_map()
+            self._state.startup_body = startup_body(frame)
         except RemoteProtocolError as fault:
-            self._refuse(f"STARTUP cannot be read: {fault.message}")
-            return
-        algorithm = options.get("COMPRESSION", "none")
-        if algorithm.lower() not in ("", "none"):
-            self._refuse(f"Unknown compression algorithm: {algorithm[:80]} (this proxy offers none)")
-            return
-        self._state.startup_body = frame[start:]
-        self._forward(frame, Step.STARTUP, self._sides)
+            self._refuse(fault.message)
+        else:
+            self._forward(frame, Step.STARTUP, self._sides)
 
     def _authenticate(self, frame: bytes, rule: AuthenticationRule) -> None:
         try:
@@ -162,9 +164,10 @@ class ClientHandshake:
             self._admission.authorization_id, credentials = sent
             self._with_credentials(frame, rule, credentials)
         elif self._sides & rule.auth_primary:
+            self._is_two_step = announces_plain(frame)
             self._forward(frame, Step.AUTHENTICATION, rule.auth_primary)
         else:
-            self._relay(self._admission.refusal())
+            self._relay(self._admission.challenge() if announces_plain(frame) else self._admission.refusal())
 
     def _with_credentials(self, frame: bytes, rule: AuthenticationRule, credentials: Credentials) -> None:
         state = self._state
@@ -217,6 +220,9 @@ class ClientHandshake:
             self._verify()
         elif self._admitted_with:
             self._ready()
+        elif self._is_two_step:
+            self.step, self.deadline = Step.CLIENT, None
+            self._relay(self._admission.challenge())
         else:
             self._state.close("target was switched off while it asked for the client's credentials")
 
@@ -317,7 +323,7 @@ class ClientHandshake:
                 self._judged(True)
             self._hold(answer)
         elif answer[4] in (AUTH_CHALLENGE, ERROR):
-            if self._rule.auth_primary is Side.TARGET and error_code(answer) == ErrorCode.AUTHENTICATION_ERROR:
+            if self._rule.auth_primary is Side.TARGET and refuses(answer):
                 self._judged(False)
             self._relay(answer)
         else:

@@ -234,6 +234,8 @@ class Mending:
         self._answered(request, repair.side, answer)
 
     def _may_be_executed_by(self, side: Side, request: PendingRequest) -> bool:
+        if side is Side.TARGET and request.plan.is_abandoned:
+            return True
         if not request.plan.awaits & side:
             return False
         answer = request.origin if side is Side.ORIGIN else request.target

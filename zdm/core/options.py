@@ -1,4 +1,4 @@
-"""What clients are told in SUPPORTED: one answer made of what both clusters offer (spec 2.5, 2.6).
+"""What clients are told in SUPPORTED, and may ask for in STARTUP: what both clusters offer (spec 2.5, 2.6).
 
 The proxy rewrites neither versions nor CQL, so whatever a driver picks from the answer must hold on both clusters and
 in the proxy: protocol versions and compression are intersections, the CQL version is the lower one. Shard keys of a
@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from zdm.protocol.frames import SUPPORTED_VERSIONS
+from zdm.protocol.envelope import body_start
+from zdm.protocol.exceptions import RemoteProtocolError
+from zdm.protocol.frames import HEADER_LENGTH, SUPPORTED_VERSIONS
+from zdm.protocol.primitives import Reader
 
 CQL_VERSION: Final = "CQL_VERSION"
 COMPRESSION: Final = "COMPRESSION"
@@ -80,3 +83,16 @@ def _common_versions(origin: Sequence[str] | None, target: Sequence[str], versio
 
 def _number(name: str) -> str:
     return name.partition("/")[0]
+
+
+def startup_body(frame: bytes) -> bytes:
+    """The body of a STARTUP. Raises RemoteProtocolError where it cannot be read, or asks for what there is not."""
+    try:
+        start = body_start(frame, HEADER_LENGTH, frame[1], False)
+        options = Reader(frame, start).string_map()
+    except RemoteProtocolError as fault:
+        raise RemoteProtocolError(f"STARTUP cannot be read: {fault.message}") from None
+    algorithm = options.get("COMPRESSION", "none")
+    if algorithm.lower() not in ("", "none"):
+        raise RemoteProtocolError(f"Unknown compression algorithm: {algorithm[:80]} (this proxy offers none)")
+    return frame[start:]

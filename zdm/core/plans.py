@@ -47,13 +47,14 @@ class Plan:
 
     A plan that needs target knows its stand-ins, which need origin alone: `while_disabled` and `while_attaching` for a
     request that was not sent yet, `abandoned` for one that was, and whose answer from target nobody waits for any more.
-    Of every other plan they are the plan itself.
+    Of every other plan they are the plan itself, and so they are of what is meant for target's ears only.
     """
 
     __slots__ = (
         "abandoned",
         "awaits",
         "inspect",
+        "is_abandoned",
         "keep",
         "keeps",
         "meter",
@@ -72,6 +73,7 @@ class Plan:
         meter: RequestMeter | None = None,
         reaction: Reaction = Reaction.NONE,
         route: Route = Route.WRITE,
+        is_abandoned: bool = False,
     ) -> None:
         self.awaits: Final = awaits
         self.keep: Final = keep
@@ -83,6 +85,8 @@ class Plan:
         self.reaction: Final = reaction
         self.inspect: Final = reaction is not Reaction.NONE
         self.route: Final = route
+        self.is_abandoned: Final = is_abandoned
+        """Target was sent the request too, and may have executed it."""
         self.while_disabled = self
         self.while_attaching = self
         self.abandoned = self
@@ -94,7 +98,7 @@ class Plan:
 
     def with_stand_ins(self, meter: Meter) -> Plan:
         """The same plan, which knows what takes its place while target takes no part."""
-        if self.awaits & TARGET_BIT:
+        if self.awaits == BOTH or self.awaits & TARGET_BIT and self.is_read:
             disabled, attaching = (
                 (meter.reads_disabled, meter.reads_attaching)
                 if self.is_read
@@ -102,12 +106,12 @@ class Plan:
             )
             self.while_disabled = self._at_origin(disabled)
             self.while_attaching = self._at_origin(attaching)
-            self.abandoned = self._at_origin(self.meter)
+            self.abandoned = self._at_origin(self.meter, is_abandoned=True)
         return self
 
-    def _at_origin(self, meter: RequestMeter | None) -> Plan:
+    def _at_origin(self, meter: RequestMeter | None, is_abandoned: bool = False) -> Plan:
         counted = meter if self.meter is not None else None
-        return Plan(ORIGIN_BIT, ORIGIN_BIT, self.timeout, counted, self.reaction, self.route)
+        return Plan(ORIGIN_BIT, ORIGIN_BIT, self.timeout, counted, self.reaction, self.route, is_abandoned)
 
 
 class Plans:
@@ -115,6 +119,7 @@ class Plans:
 
     __slots__ = (
         "by_route",
+        "dual_keeps",
         "needs",
         "options",
         "prepare",
@@ -144,6 +149,8 @@ class Plans:
         keep = bits[primary]
         read = in_force(Plan(keep, keep, timeout, reads[primary], route=Route.READ))
         system = bits[system_queries]
+        self.dual_keeps: Final = [keep, keep, system, keep, keep, keep]
+        """By route, the cluster whose answer the client gets while target takes part."""
         self.by_route: Final[list[Plan]] = [
             in_force(Plan(BOTH, keep, timeout, meter.writes)),
             read,

@@ -1,7 +1,9 @@
 """What is learned when the clusters that were asked have prepared a statement (section 6.1).
 
 The client gets origin's id and origin's bind variables. The columns that a client with SKIP_METADATA decodes rows by
-must be those of the cluster its rows come from: where they differ, they are that cluster's.
+must be those of the cluster its rows come from: where they differ, they are that cluster's. Where rows come from target
+whenever that takes part, a statement whose columns the client has from origin is therefore left without target's id:
+its next EXECUTE that needs target has the client prepare anew.
 """
 
 from __future__ import annotations
@@ -35,14 +37,17 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
     route = route_of(statement, state.keyspace)
     if route in (Route.INTERCEPTED, Route.INSIGHTS):
         route = Route.SYSTEM_READ  # asked in a way that the proxy leaves to the cluster
-    target_id = target.prepared_id if target is not None else _known_id(state, origin.prepared_id, text)
-    state.shared.prepared.put(
-        PreparedStatement(origin.prepared_id, target_id, text, state.keyspace, route, statement.write_type)
+    plans = state.shared.plans
+    is_alike = plans.dual_keeps[route.value] != TARGET_BIT or target is not None and origin.result == target.result
+    is_merged = not is_alike and target is not None and plans.by_route[route.value].keep == TARGET_BIT
+    target_id = b""
+    if is_alike or is_merged:
+        target_id = target.prepared_id if target is not None else _known_id(state, origin.prepared_id, text)
+    entry = PreparedStatement(
+        origin.prepared_id, target_id, text, state.keyspace, route, statement.write_type, is_merged
     )
-    if target is None:
-        return request.origin
-    rows_come_from = state.shared.plans.by_route[route.value].keep
-    if rows_come_from != TARGET_BIT or origin.result == target.result:
+    state.shared.prepared.put(entry)
+    if target is None or not is_merged:
         return request.origin
     start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
     merged = Prepared(origin.prepared_id, origin.bind, target.result, origin.result_metadata_id)

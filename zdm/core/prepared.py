@@ -30,6 +30,7 @@ class PreparedStatement:
     """
 
     __slots__ = (
+        "columns_of_target",
         "exchangeable",
         "index",
         "is_forwarded",
@@ -51,6 +52,7 @@ class PreparedStatement:
         keyspace: str | None,
         route: Route,
         write_type: str = "SIMPLE",
+        columns_of_target: bool = False,
     ) -> None:
         self.origin_id: Final = origin_id
         self.target_id = target_id
@@ -58,6 +60,8 @@ class PreparedStatement:
         self.keyspace: Final = keyspace
         self.route: Final = route
         self.write_type: Final = write_type
+        self.columns_of_target: Final = columns_of_target
+        """The client decodes rows by target's columns, and origin's are others."""
         self.index: Final = route.value
         self.is_forwarded: Final = route not in _ANSWERED_HERE
         self.verbatim = False
@@ -99,6 +103,11 @@ class PreparedCache:
     def remove(self, prepared_id: bytes) -> None:
         """Forget a statement: its next EXECUTE is answered UNPREPARED."""
         self.entries.pop(prepared_id, None)
+
+    def forget_columns_of_target(self) -> None:
+        """Rows come from origin from now on: statements that clients would read wrongly are to be prepared anew."""
+        for entry in [entry for entry in self.entries.values() if entry.columns_of_target]:
+            del self.entries[entry.origin_id]
 
     def put(self, entry: PreparedStatement) -> None:
         """Remember a statement; one that was not used for the longest time may go for it."""

@@ -84,7 +84,7 @@ class Routing:
             ready = self._state.target.state is SideState.READY
             return plans.register_both if ready else plans.register_origin
         if opcode == AUTH_RESPONSE:
-            return plans.session_only[self._auth_primary()]
+            return self._authentication()
         if opcode == STARTUP:
             return plans.session_both
         raise RemoteProtocolError(f"opcode {opcode} is no request")
@@ -98,6 +98,12 @@ class Routing:
         snapshot = self._state.snapshot
         forward = snapshot.settings.forward_client_credentials_to_origin
         return authentication_rule(snapshot.origin.auth_required, snapshot.target.auth_required, forward).auth_primary
+
+    def _authentication(self) -> Plan:
+        side = self._auth_primary()
+        if side is Side.TARGET and not self._state.snapshot.target_enabled:
+            raise RemoteProtocolError("AUTH_RESPONSE is for TARGET, which is switched off")
+        return self._state.shared.plans.session_only[side]
 
     def _query(self, text: str) -> Plan | Answer:
         statement = classify(text)

@@ -53,6 +53,7 @@ class Settling:
             self.take(request, side, frame)
         elif self._state.connector(side).state is SideState.PARKED:
             self.abandon(request, is_owed=False)  # it was not executed there, and mending would send something
+            self._dispatch.put_in_order()
         elif not self.mending.start(request, side, frame):
             self.take(request, side, frame)
 
@@ -114,6 +115,11 @@ class Settling:
         elif not request.awaits:
             self.settle(request)
 
+    def refuse_held(self, request: PendingRequest) -> None:
+        """A request that was sent nowhere is not going to be."""
+        self._dispatch.let_go(request)
+        self._state.answer_error(request.stream, overloaded("the cluster connection was not ready in time"))
+
     def next_deadline(self) -> float | None:
         """When the next request expires; nothing while none is in flight."""
         if not self._state.pending:
@@ -142,8 +148,8 @@ class Settling:
         """The connection to a cluster ended: no answer will come from it any more."""
         for request in list(self._state.pending.values()):
             # A USE that this side had answered well is undone there: attaching replays the keyspace it had before.
-            is_undone = request.awaits and request.plan.reaction is Reaction.KEYSPACE
-            if not request.awaits & side and not is_undone:
+            is_use = request.plan.reaction is Reaction.KEYSPACE and request.plan.awaits & side
+            if not request.awaits & side and not (request.awaits and is_use):
                 continue
             mending = self.mending.is_mending(request, side)
             self.mending.forget(request, side)
@@ -166,17 +172,31 @@ class Settling:
 
     def _ask_origin(self, request: PendingRequest) -> None:
         """Target alone was asked, and will not be heard."""
-        del self._state.pending[request.stream]
+        state = self._state
+        del state.pending[request.stream]
         if request.plan.meter is not None:
             request.plan.meter.inflight -= 1
         request.awaits = request.plan.awaits
-        self._dispatch.send(request)
+        gone = self._forgotten_id(request)
+        if gone is not None:
+            state.answer_error(request.stream, unknown_statement(gone))
+        elif request.awaits & TARGET_BIT:
+            state.answer_error(request.stream, overloaded("it is for TARGET, which was switched off"))
+        else:
+            self._dispatch.send(request)
+
+    def _forgotten_id(self, request: PendingRequest) -> bytes | None:
+        """The id that the proxy does not know any more, if any: the client may have target's columns of it."""
+        if request.frame()[4] != EXECUTE:
+            return None
+        known = self._state.shared.prepared.entries
+        return next((one for _, one in id_spans(request.frame()) if one not in known), None)
 
     def _held_too_long(self, request: PendingRequest) -> None:
         """It goes to origin alone where target was only just switched on; else the client is told to retry."""
         state = self._state
         self.mending.forget(request, Side.TARGET)
-        may_leave_target = state.target.is_late and request.plan.awaits & TARGET_BIT
+        may_leave_target = state.target.is_late and not request.plan.while_attaching.awaits & TARGET_BIT
         if may_leave_target and state.origin.state is SideState.READY:
             request.plan = request.plan.while_attaching
             self._dispatch.let_go(request)
@@ -184,8 +204,7 @@ class Settling:
             self._dispatch.put_in_order()
             return
         state.shared.meter.timed_out += 1
-        self._dispatch.let_go(request)
-        state.answer_error(request.stream, overloaded("the cluster connection was not ready in time"))
+        self.refuse_held(request)
 
     def _expired(self, now: float) -> list[PendingRequest]:
         timeout = self._state.snapshot.settings.request_timeout

@@ -33,6 +33,9 @@ from zdm.protocol.primitives import Reader, encode_bytes, encode_long_string, en
 
 _MAX_STEPS: Final = 6
 
+_NOT_LOOKED_UP: Final = ("Unable to perform authentication", "Error performing internal authentication")
+"""How Cassandra's AUTHENTICATION_ERROR begins where reading its table of roles failed (PasswordAuthenticator)."""
+
 _NO_SUCH_KEYSPACE: Final = frozenset((ErrorCode.INVALID, ErrorCode.UNAUTHORIZED, ErrorCode.SYNTAX_ERROR))
 
 
@@ -160,5 +163,13 @@ def use_keyspace(keyspace: str) -> Request:
 
 
 def is_refusal(failure: HandshakeFailed) -> bool:
-    """The cluster refused the credentials."""
-    return failure.code == ErrorCode.AUTHENTICATION_ERROR
+    """The cluster refused the credentials; a cluster that could not look them up says nothing about them."""
+    return failure.code == ErrorCode.AUTHENTICATION_ERROR and not failure.reason.startswith(_NOT_LOOKED_UP)
+
+
+def refuses(frame: bytes) -> bool:
+    """The answer refuses the credentials. Raises RemoteProtocolError where it cannot be read."""
+    if frame[4] != ERROR:
+        return False
+    error = decode_error(frame[0] & 0x7F, frame, body_start(frame, HEADER_LENGTH, frame[1], True))
+    return is_refusal(HandshakeFailed(error.message, error.code, frame))

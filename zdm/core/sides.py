@@ -40,10 +40,10 @@ class Sides:
         state = self._state
         deadlines = [self.settling.next_deadline(), self.attachment.deadline, self.detachment.deadline]
         for connector in (state.origin, state.target):
-            deadlines.extend(value.deadline for value in connector.special.values() if isinstance(value, Internal))
-            if connector.state is not SideState.PARKED:
+            if connector.state is not SideState.PARKED:  # nothing that a parked one leaves unanswered expires
+                deadlines.extend(value.deadline for value in connector.special.values() if isinstance(value, Internal))
                 deadlines.append(self.settling.stalls_at(connector))
-        if state.target.state is SideState.LOST:
+        if state.target.state is SideState.LOST and self._is_wanted():
             deadlines.append(state.target.retry_at)
         earliest = min((deadline for deadline in deadlines if deadline is not None), default=None)
         return None if earliest is None else min(earliest, state.now + state.snapshot.settings.request_timeout)
@@ -99,6 +99,7 @@ class Sides:
         if was_attaching:
             self._dispatch.postpone(connector)
         self.settling.lost(side)
+        self.settling.mending.give_up(side)  # the shell has given its errands up too, so no ticket is answered
         for internal in orphans:
             internal.answered(None)
         state.note("info", f"The {side.name} connection of {state.client_name} ended ({reason}); it is opened anew.")
@@ -107,7 +108,8 @@ class Sides:
     def _ends_the_session(self, side: Side) -> bool:
         state = self._state
         is_early = state.phase in (Phase.HANDSHAKE, Phase.REFUSED)
-        return side is Side.ORIGIN or is_early or not state.snapshot.settings.reattach_target
+        is_late = state.target.is_late  # the client was let in, or went on, without it
+        return side is Side.ORIGIN or is_early or not (is_late or state.snapshot.settings.reattach_target)
 
     def _expire_side(self, side: Side, connector: ClusterConnector) -> None:
         state = self._state
@@ -126,5 +128,9 @@ class Sides:
             self._attach_again(connector)
 
     def _attach_again(self, connector: ClusterConnector) -> None:
-        if self._state.held_bytes or self._state.phase is Phase.READY:
+        if self._is_wanted():
             self._dispatch.attach(connector, is_eager=not self._state.held_bytes)
+
+    def _is_wanted(self) -> bool:
+        """A lost connection is worth opening again: something waits for it, or may yet come."""
+        return bool(self._state.held_bytes) or self._state.phase is Phase.READY

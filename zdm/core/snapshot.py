@@ -116,6 +116,8 @@ class Shared:
         """A new generation, for sessions to come; those that live are told one by one."""
         if snapshot.settings != self.snapshot.settings or snapshot.mode is not self.snapshot.mode:
             self.plans = _plans(snapshot, self.meter)
+        if not snapshot.target_enabled and self.snapshot.target_enabled:
+            self.prepared.forget_columns_of_target()
         self.snapshot = snapshot
 
 

@@ -186,6 +186,7 @@ class ClientConnection(Protocol):
         side = connection.side
         self._dialling.pop(side, None)
         if connection.client is None:
+            self._worker.turns.give_back(self)
             self._tell(self.session.cluster_lost, side, "closed as soon as it was open")
             return
         self._sides[side] = connection
@@ -209,6 +210,8 @@ class ClientConnection(Protocol):
         if connection is not None:
             self._flow.forget(side)
             connection.abort()
+            if side is Side.TARGET:
+                self._worker.turns.give_back(self)
             self._tell(self.session.cluster_lost, side, "it takes no more requests")
 
     def _watch_target(self) -> None:
@@ -218,6 +221,7 @@ class ClientConnection(Protocol):
             return
         if state is SideState.PARKED:
             self._flow.forget(Side.TARGET)
+            self._errands.cancel(Side.TARGET)  # each is a connection, a login and a request of its own
         else:
             self._watch(connection)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
 
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 10.0
+_LONGEST_PAUSE: Final = 1.0  # a client may be waiting: a host that is back must be found soon
 _SHORTEST_ATTEMPT: Final = 0.5
 
 LINGER: Final = 10.0

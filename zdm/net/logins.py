@@ -174,8 +174,8 @@ class AcceptedLogins:
         question = _Question(self._fingerprint(credentials), credentials)
         was_known = self._verdicts.get(question.fingerprint) is verdict
         self._remember(question.fingerprint, verdict)
-        if was_known:
-            return
+        if was_known or not (verdict or credentials.username in self._kept):
+            return  # a user of whom nothing is kept leaves nothing to take back
         if len(self._unsettled) < _MOST_UNSETTLED:
             self._unsettled[question.fingerprint] = credentials
             self._settle_next()
