@@ -8,12 +8,14 @@ STAMP := $(VENV)/.installed
 REPORTS := build/junit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate mutants check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
+.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
 	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 damages a row, to show that it is found)"
 	@echo "make test              unit and process tests (no cluster needed)"
+	@echo "make compiled          the program as it is installed, its inner rings compiled: $(COMPILED)/bin/zdm-proxy"
+	@echo "make test-compiled     the tests of what is compiled, and of the process, against that"
 	@echo "make simulate          more of the simulation: SEEDS=N of them, FROM=S on"
 	@echo "make mutants           faults planted in the code, each of which the tests must find"
 	@echo "make check             ruff, mypy, import rings"
@@ -35,6 +37,24 @@ demo: setup
 test: setup
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests -q --hypothesis-seed=0 --junitxml=$(REPORTS)/test.xml
+
+# the program as users install it, in an environment of its own that borrows what .venv has
+COMPILED := build/compiled
+compiled: $(COMPILED)/.installed
+
+$(COMPILED)/.installed: $(STAMP) $(shell find zdm -name '*.py')
+	rm -rf $(COMPILED)
+	$(BIN)/python -m venv --without-pip $(COMPILED)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	ZDM_COMPILE=yes $(BIN)/python -m pip --quiet --python $(COMPILED)/bin/python install --no-deps --no-build-isolation .
+	touch $@
+
+# away from the source, which Python would find first
+test-compiled: compiled
+	@mkdir -p $(REPORTS)
+	rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree && cp -R tests pyproject.toml $(COMPILED)/tree
+	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/process \
+		-q --hypothesis-seed=0 --junitxml=../../../$(REPORTS)/test-compiled.xml
 
 # a proxy, two clusters and some clients in one thread; each seed is another story
 SEEDS ?= 1000
@@ -63,8 +83,9 @@ check-layers: setup
 reference: setup
 	$(BIN)/python -c 'from zdm.config import reference_markdown; print(reference_markdown(), end="")' >docs/configuration.md
 
-bench: setup
-	$(BIN)/python bench/run.py
+# compiled, beside the same program interpreted
+bench: compiled
+	$(COMPILED)/bin/python bench/run.py --beside $(BIN)/zdm-proxy
 
 conformance: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh ci

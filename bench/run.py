@@ -39,6 +39,7 @@ CONNECTIONS: Final = 8
 DEADLINE_S: Final = 30.0
 # Requests of the stubs that are not the load's: control connections, heartbeats, one PREPARE a connection.
 STRAY_QUERIES: Final = 50
+BESIDE: Final = "zdm-proxy beside"
 
 HAPROXY: Final = """\
 global
@@ -117,8 +118,8 @@ def haproxy(work: Path, listen: str) -> Contestant:
     return Contestant("HAProxy", command, listen=listen, to_both=False, routes=False, weight=2.5)
 
 
-def ours(listen: str) -> Contestant:
-    """This project's proxy with one worker, otherwise as it comes."""
+def ours(listen: str, name: str = "zdm-proxy", program: Path | None = None) -> Contestant:
+    """This project's proxy with one worker, otherwise as it comes: the one beside this Python, where none is named."""
     environment = {"ZDM_WORKERS": "1"}
     for side, address in (("ORIGIN", ORIGIN), ("TARGET", TARGET)):
         host, port = address.split(":")
@@ -127,9 +128,8 @@ def ours(listen: str) -> Contestant:
     host, port = listen.split(":")
     environment |= {"ZDM_PROXY_LISTEN_ADDRESS": host, "ZDM_PROXY_LISTEN_PORT": port}
     environment |= {"ZDM_METRICS_ADDRESS": host, "ZDM_METRICS_PORT": "14001"}
-    script = Path(sys.executable).parent / "zdm-proxy"
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "zdm"]
-    return Contestant("zdm-proxy", command, environment | {"PYTHONPATH": str(HERE.parent)}, listen)
+    script = program or Path(sys.executable).parent / "zdm-proxy"
+    return Contestant(name, [str(script)], environment, listen)
 
 
 def other(template: str, listen: str) -> Contestant:
@@ -322,6 +322,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round of each: does it work, not what it costs")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND", help="measure this proxy too")
+    parser.add_argument("--beside", type=Path, metavar="PROGRAM", help="another build of zdm-proxy, measured too")
     parser.add_argument("--without-ours", action="store_true", help="leave this project's proxy out")
     parser.add_argument("--modes", nargs="+", default=["write", "read", "mix", "query"], metavar="MODE")
     parser.add_argument("--ids", nargs="+", default=["shared", "own"], choices=["shared", "own"])
@@ -343,6 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             contestants = [haproxy(work, LISTEN.format(20))]
             if not options.without_ours:
                 contestants.append(ours(LISTEN.format(21)))
+            if options.beside:
+                contestants.append(ours(LISTEN.format(22), BESIDE, options.beside))
             contestants += [other(each, LISTEN.format(30 + place)) for place, each in enumerate(options.other)]
             cells = measure_all(options, work, contestants, console)
     except BenchError as failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Built from a copy, so that the tree stays as it is, and without the network."""
+    """Built from a copy, so that the tree stays as it is, without the network, and interpreted, which is quicker."""
     copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     files = [path for path in (ROOT / "zdm").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files += [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in")]
@@ -25,7 +26,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(path.read_bytes())
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*pip, "--wheel-dir", str(out), str(copy)], capture_output=True, text=True, check=False)
+    pip += ["--wheel-dir", str(out), str(copy)]
+    environment = {**os.environ, "ZDM_COMPILE": "no"}
+    done = subprocess.run(pip, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = out.glob("*.whl")
     return zipfile.ZipFile(path)
@@ -52,3 +55,28 @@ def test_the_wheel_has_one_version_a_licence_and_the_program(wheel: zipfile.ZipF
     assert "\nRequires-Python: >=3.11\n" in metadata
     assert "zdm-proxy = zdm.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
     assert any(name.endswith("/LICENSE") for name in wheel.namelist())
+
+
+def setup_script(wish: str, compiler: str = "", command: str = "build_ext") -> subprocess.CompletedProcess[str]:
+    """What the build script says before it would build anything."""
+    environment = {**os.environ, "ZDM_COMPILE": wish, **({"CC": compiler} if compiler else {})}
+    script = [sys.executable, "setup.py", command, "--help"]
+    return subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_without_a_compiler_the_program_is_installed_as_it_is() -> None:
+    """It is a matter of speed, so it stops nobody who has not asked for it."""
+    done = setup_script("auto", "no-such-compiler")
+    assert done.returncode == 0, done.stderr
+    assert "zdm-proxy is not compiled: no C compiler (no-such-compiler)" in done.stdout
+
+
+def test_who_asks_for_the_compiled_program_is_told_what_is_missing() -> None:
+    done = setup_script("yes", "no-such-compiler")
+    assert done.returncode == 1
+    assert done.stderr == "ZDM_COMPILE=yes, but there is no C compiler (no-such-compiler)\n"
+
+
+def test_a_wish_that_cannot_be_understood_is_named() -> None:
+    done = setup_script("maybe")
+    assert (done.returncode, done.stderr) == (1, "ZDM_COMPILE=maybe: it is one of auto, yes, no\n")
