@@ -37,6 +37,7 @@ from tests.stage import (
 from zdm.core.clusters import Side
 from zdm.core.commands import Attached, Close, Command, Connect, LoginJudged, Note, VerifyLogin
 from zdm.core.credentials import Credentials
+from zdm.core.handover import Handover
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared, TargetMode
 
@@ -124,6 +125,17 @@ class Play:
         for side in order:
             if side in request.frames:
                 self.answer(request, side, frame)
+
+    def move(self, shared: Shared | None = None) -> Handover | None:
+        """The session goes on elsewhere, with what is shared there; not while something is under way."""
+        handover = self.session.hand_over()
+        if handover is not None:
+            self._write("moved")
+            self.shared = shared or self.shared
+            self.session = Session(self.shared, self.now, handover.local_address, handover.client_name, handover)
+            self._timer = None
+            self._turn()
+        return handover
 
     def time_passes(self, seconds: float) -> None:
         """The clock goes on; the timer fires where it was set for within that time."""

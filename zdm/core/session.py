@@ -19,6 +19,7 @@ from zdm.core.connector import Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
+from zdm.core.handover import Handover, handover_of, take_over
 from zdm.core.heartbeat import Heartbeat
 from zdm.core.intercept import Answer
 from zdm.core.pending import PendingRequest
@@ -38,7 +39,7 @@ _OPEN: Final = (SideState.READY, SideState.HANDSHAKING, SideState.PARKED)
 
 
 class Session:
-    """Made when a client connects, ended by `Close(CLIENT)` or by `client_lost`."""
+    """Made when a client connects or is taken over; ended by `Close(CLIENT)`, `client_lost` or `hand_over`."""
 
     __slots__ = (
         "_dispatch",
@@ -51,8 +52,13 @@ class Session:
         "_state",
     )
 
-    def __init__(self, shared: Shared, now: float, local_address: str, client_name: str) -> None:
-        """`local_address` is the proxy's end of the client's socket, `client_name` the client's, for log lines."""
+    def __init__(
+        self, shared: Shared, now: float, local_address: str, client_name: str, handover: Handover | None = None
+    ) -> None:
+        """`local_address` is the proxy's end of the client's socket, `client_name` the client's, for log lines.
+
+        With a `handover` it goes on where another session stopped, on the connections of that.
+        """
         state = SessionState(shared, now, local_address, client_name)
         self._state: Final = state
         self._dispatch: Final = Dispatch(state)
@@ -62,6 +68,9 @@ class Session:
         self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
         self._early: Final = EarlyFrames(state)
         self._incoming: Final = FrameBuffer()
+        if handover is not None:
+            self._take_over(handover)
+            return
         self._dispatch.attach(state.origin)
         if state.snapshot.target_enabled:
             self._dispatch.attach(state.target)
@@ -224,10 +233,24 @@ class Session:
         elif state.phase is not Phase.DRAINING:
             state.close("the proxy shuts down")
 
+    def hand_over(self) -> Handover | None:
+        """What another session needs to go on in this one's place; nothing while something is under way."""
+        handover = handover_of(self._state, self._incoming)
+        if handover is not None:
+            self._state.phase = Phase.CLOSED
+        return handover
+
     def client_lost(self) -> None:
         """The client is gone: what it had in flight is cancelled (section 10.5)."""
         self._sides.settling.cancel()
         self._state.phase = Phase.CLOSED
+
+    def _take_over(self, handover: Handover) -> None:
+        take_over(self._state, self._incoming, handover)
+        if self._state.snapshot.target_enabled:
+            self._sides.detachment.catch_up()
+        elif handover.target is not None:
+            self._sides.switched(is_on=False)
 
     def _leave_target_early(self) -> None:
         """Target was switched off before the client was let in."""

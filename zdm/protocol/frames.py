@@ -98,6 +98,10 @@ class FrameBuffer:
         self.needed = needed
         self._append(rest)
 
+    def kept(self) -> tuple[bytes, int]:
+        """What is kept, and how many bytes its first frame needs: the arguments for another buffer's `keep`."""
+        return b"".join((*self._chunks, self._small)), self.needed
+
     def clear(self) -> None:
         """Forget everything that is kept."""
         self._chunks = []
