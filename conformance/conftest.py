@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from conformance import matrix
+from conformance.awaiting import await_true
 from conformance.backends.ccm import CassandraClusters
 from conformance.backends.interface import CAPABILITIES, Clusters, Credentials, Setup
 from conformance.backends.sandbox import SandboxClusters
@@ -31,6 +32,7 @@ BACKENDS: Final[dict[str, type[Clusters]]] = {
     backend.name: backend for backend in (CassandraClusters, SandboxClusters, SimulacronClusters)
 }
 TERMINAL: Final = pytest.StashKey[int]()
+ALLOWED_SKIP: Final = "allowed_skip"
 AUTHENTICATED = {
     "both": frozenset({"origin", "target"}),
     "origin": frozenset({"origin"}),
@@ -139,17 +141,28 @@ def _capable(request: pytest.FixtureRequest, capabilities: frozenset[str], confi
     if missing:
         text = matrix.read()[scenario_of(request.node)][config_backend.name]
         assert matrix.allows(text, missing), f"needs {missing}, and matrix.md says {text!r}"
-        request.node.user_properties.append(("allowed_skip", True))
+        request.node.user_properties.append((ALLOWED_SKIP, True))
         pytest.skip("; ".join(f"not here: {CAPABILITIES[word]}" for word in sorted(missing)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.skipped and ("allowed_skip", True) not in item.user_properties:
+    if report.skipped and (ALLOWED_SKIP, True) not in item.user_properties:
         report.outcome = "failed"
         report.longrepr = f"skipped, and matrix.md does not say so: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The numbers that scenarios measured, one line each."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    measured = [report for report in reports if report.when == "call" and report.user_properties]
+    if measured:
+        terminalreporter.section("measured")
+    for report in measured:
+        numbers = ", ".join(f"{name} {number}" for name, number in report.user_properties)
+        terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {numbers}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -189,6 +202,7 @@ def clusters(
     backend = config_backend(setup)
     try:
         backend.start()
+        record_testsuite_property("backend", backend.name)
         record_testsuite_property("clusters", backend.describe())
         record_testsuite_property("proxy", proxy_version(pytestconfig))
         record_testsuite_property("options", options_of(pytestconfig))
@@ -219,7 +233,10 @@ def credentials(pytestconfig: pytest.Config, clusters: Clusters) -> Credentials 
 def new_proxy(pytestconfig: pytest.Config, clusters: Clusters, network: str) -> Iterator[Callable[..., Proxy]]:
     """Makes a proxy that is not started: ``new_proxy(number, port, ZDM_...="...")``; the number is its address."""
     command = shlex.split(pytestconfig.getoption("proxy_command"))
-    common = environment_of(clusters) | {"ZDM_PRIMARY_CLUSTER": pytestconfig.getoption("primary")}
+    common = environment_of(clusters) | {
+        "ZDM_PRIMARY_CLUSTER": pytestconfig.getoption("primary"),
+        "ZDM_HEARTBEAT_RETRY_INTERVAL_MAX_MS": "1000",  # after an outage the next scenario need not wait half a minute
+    }
     terminal = pytestconfig.stash.get(TERMINAL, None)
     if terminal is not None:
         common["ZDM_LOG_LEVEL"] = "DEBUG"
@@ -257,8 +274,12 @@ def shared_proxy(pytestconfig: pytest.Config, new_proxy: Callable[..., Proxy]) -
 
 @pytest.fixture
 def proxy(shared_proxy: Proxy | None) -> Iterator[Proxy]:
-    """The shared proxy, for a scenario that needs "proxy". It must still be alive afterwards, and have kept quiet."""
+    """The shared proxy, for a scenario that needs "proxy". It must still be alive afterwards, and have kept quiet.
+
+    What an earlier scenario did to the clusters is over: the proxy has found both of them again.
+    """
     assert shared_proxy is not None
+    await_true(shared_proxy.is_ready, "the proxy is ready for the next scenario")
     with quiet(shared_proxy):
         yield shared_proxy
 
@@ -327,11 +348,11 @@ def connect(request: pytest.FixtureRequest, protocol: int) -> Iterator[Callable[
 
 @pytest.fixture
 def write(connect: Callable[..., Client]) -> Iterator[Callable[..., Writer]]:
-    """Starts a writer: ``write(table, client)``; each has a million keys of its own. Ended before its client is."""
+    """Starts a writer: ``write(table, client, pause)``; each has a million keys of its own. Ended before its client."""
     made: list[Writer] = []
 
-    def start(table: str, client: Client | None = None) -> Writer:
-        made.append(Writer(client or connect(), table, first=(len(made) + 1) * 1_000_000))
+    def start(table: str, client: Client | None = None, pause: float = 0.0) -> Writer:
+        made.append(Writer(client or connect(), table, first=(len(made) + 1) * 1_000_000, pause=pause))
         return made[-1].start()
 
     yield start

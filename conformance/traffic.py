@@ -1,4 +1,4 @@
-"""Applications that write without a pause and remember what was acknowledged: in threads, or as a process to kill.
+"""Applications that write all the time and remember what was acknowledged: in threads, or as a process to kill.
 
 Each row has its own key, so the rows found later tell exactly which writes arrived. As a program:
 ``python -m conformance.traffic ADDRESS PORT PROTOCOL KEYSPACE TABLE FIRST [USER PASSWORD]`` prints each acknowledged
@@ -20,6 +20,8 @@ from conformance.awaiting import await_true
 from conformance.backends.interface import Credentials
 from conformance.client import Client, Entry
 
+# for writers while a node starts, which needs the processor too: seconds
+GENTLY = 0.01
 # the driver's exceptions have no class in common
 FAILURES = (DriverException, ErrorMessage, NoHostAvailable, ConnectionException)
 
@@ -27,12 +29,15 @@ FAILURES = (DriverException, ErrorMessage, NoHostAvailable, ConnectionException)
 class Writer:
     """One client that writes ``first``, ``first + 1``, ... into table (k int, v text) until it is stopped.
 
+    ``pause`` is in seconds, after each write.
+
     ``acknowledged`` and ``failed`` are read while it runs. ``slowest`` is the longest any request took, in seconds;
     ``unanswered`` counts requests that the driver gave up waiting for: the proxy owes an answer to every one.
     """
 
-    def __init__(self, client: Client, table: str, first: int) -> None:
+    def __init__(self, client: Client, table: str, first: int, pause: float = 0.0) -> None:
         self.client = client
+        self.pause = pause
         self.acknowledged: list[int] = []
         self.failed: list[tuple[int, Exception]] = []
         self.slowest = 0.0
@@ -65,6 +70,8 @@ class Writer:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self.write_one()
+            if self.pause:
+                self._stopped.wait(self.pause)
 
     def write_one(self) -> None:
         key, self._next = self._next, self._next + 1

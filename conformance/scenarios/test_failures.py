@@ -13,7 +13,7 @@ from conformance.backends.interface import Clusters, Credentials
 from conformance.client import Client, Entry
 from conformance.comparison import Both
 from conformance.proxy import Proxy
-from conformance.traffic import Writer
+from conformance.traffic import GENTLY, Writer
 
 pytestmark = pytest.mark.needs("rows")
 
@@ -104,16 +104,18 @@ def restored(clusters: Clusters) -> Iterator[None]:
             node.start()
 
 
+@pytest.mark.outage
 @pytest.mark.needs("stops", "proxy")
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_sessions_outlive_the_target(
     how: str, client: Client, write: Callable[..., Writer], proxy: Proxy, clusters: Clusters, both: Both, table: str,
     restored: None,
 ) -> None:  # fmt: skip
-    """The target node goes in the middle of traffic and comes back: the same connections go on, none is opened anew."""
+    """The target node goes in the middle of traffic and comes back: the same connections go on, none is opened anew,
+    and once all clients have their target side again, nothing fails any more."""
     proxy.expect("control connection to target")
     client.execute(f"CREATE TABLE {table} {COLUMNS}")
-    writers = [write(table) for _ in range(3)]
+    writers = [write(table, pause=GENTLY) for _ in range(3)]
     for writer in writers:
         writer.await_more()
     clients = [client, *(writer.client for writer in writers)]
@@ -123,14 +125,20 @@ def test_sessions_outlive_the_target(
     if proxy.settings["ZDM_PRIMARY_CLUSTER"] == "ORIGIN":
         assert client.rows(f"SELECT k FROM {table} LIMIT 1"), "reads are the origin's and go on all the while"
     clusters.target.start()
+    proxy.target.await_dual()
+    for writer in writers:
+        writer.await_more(1)  # what failed before has been counted by then
+    failed = [len(writer.failed) for writer in writers]
     for writer in writers:
         writer.await_more()
     keys = stop_all(writers)
     client.execute(f"INSERT INTO {table} (k, v) VALUES (-1, 'value -1')")
+    assert [len(writer.failed) for writer in writers] == failed, "a write failed though the target was back"
     assert [one.opened for one in clients] == opened
     assert_acknowledged_on_both(both, table, [*keys, -1])
 
 
+@pytest.mark.outage
 @pytest.mark.needs("stops", "proxy")
 def test_the_origin_killed_in_the_middle_of_traffic(
     client: Client,
@@ -144,7 +152,7 @@ def test_the_origin_killed_in_the_middle_of_traffic(
     """Without the origin there is no service; drivers reconnect when it is back; what was acknowledged is there."""
     proxy.expect("control connection to origin")
     client.execute(f"CREATE TABLE {table} {COLUMNS}")
-    writers = [write(table) for _ in range(2)]
+    writers = [write(table, pause=GENTLY) for _ in range(2)]
     for writer in writers:
         writer.await_more()
     both.forget(clusters.origin)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from cassandra import OperationTimedOut
-from cassandra.query import BatchStatement, PreparedStatement
+from cassandra.query import BatchStatement
 
-from conformance.awaiting import await_true
 from conformance.backends.interface import Clusters, Node
 from conformance.client import Client
 from conformance.proxy import Proxy
@@ -124,6 +123,7 @@ def test_a_forgotten_statement_is_executed_once_on_each(
     assert client.prepares == prepares, "the application does not notice"
 
 
+@pytest.mark.outage
 @pytest.mark.needs("stops")
 def test_after_the_target_was_down_each_write_is_sent_once_again(
     client: Client, filled: str, proxy: Proxy, clusters: Clusters
@@ -139,7 +139,8 @@ def test_after_the_target_was_down_each_write_is_sent_once_again(
         assert not isinstance(failure.value, OperationTimedOut), "the proxy owes an answer"
     finally:
         clusters.target.start()
-    await_true(lambda: writes(client, insert), "writes succeed again", 30)
+    proxy.target.await_dual()
+    client.execute(insert, ("again", "again"))  # the target has to be told the statement anew
     for node in clusters.nodes:
         node.forget_requests()
     for number in range(5):
@@ -147,11 +148,3 @@ def test_after_the_target_was_down_each_write_is_sent_once_again(
     for node in clusters.nodes:
         assert asked(node, filled) == Counter(EXECUTE=5), node
     assert client.opened == opened
-
-
-def writes(client: Client, insert: PreparedStatement) -> bool:
-    try:
-        client.execute(insert, ("again", "again"))
-    except FAILURES:
-        return False
-    return True

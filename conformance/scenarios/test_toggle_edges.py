@@ -11,7 +11,7 @@ from conformance.client import Client
 from conformance.comparison import Both, Row
 from conformance.toggling import Toggle
 
-pytestmark = pytest.mark.needs("rows", "proxy")
+pytestmark = [pytest.mark.toggle, pytest.mark.needs("rows", "proxy")]
 
 COLUMNS = "(k int PRIMARY KEY, v text)"
 

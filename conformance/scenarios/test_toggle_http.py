@@ -19,7 +19,7 @@ from conformance.proxy import Proxy
 from conformance.target import PATH
 from conformance.toggling import Toggle
 
-pytestmark = pytest.mark.needs("proxy")
+pytestmark = [pytest.mark.toggle, pytest.mark.http, pytest.mark.needs("proxy")]
 
 TOKEN = "a-token-that-nobody-guesses"
 FORBIDDING = {

@@ -12,7 +12,7 @@ from conformance.client import Client
 from conformance.comparison import Both
 from conformance.toggling import Application, Relayed, Tally, Toggle
 
-pytestmark = pytest.mark.needs("proxy")
+pytestmark = [pytest.mark.toggle, pytest.mark.needs("proxy")]
 
 BOTH = ("origin", "target")
 KEYSPACE = "conformance"

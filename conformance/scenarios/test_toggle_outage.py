@@ -16,9 +16,9 @@ from conformance.client import Client, Entry
 from conformance.comparison import Both
 from conformance.proxy import Proxy
 from conformance.toggling import Toggle
-from conformance.traffic import Writer
+from conformance.traffic import GENTLY, Writer
 
-pytestmark = pytest.mark.needs("rows", "stops", "proxy")
+pytestmark = [pytest.mark.toggle, pytest.mark.needs("rows", "stops", "proxy")]
 
 COLUMNS = "(k int PRIMARY KEY, v text)"
 # what is logged of a target that is gone while it is enabled; requests that time out are no news to an operator then
@@ -40,6 +40,7 @@ def missing(both: Both, side: str, table: str, keys: list[int]) -> list[int]:
     return sorted(set(keys) - found)
 
 
+@pytest.mark.outage
 @pytest.mark.needs("pauses")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["stopped", "killed", "hanging"])
@@ -56,7 +57,7 @@ def test_one_call_rescues_the_applications_from_a_dead_target(
     clients = [connect(at=entry) for _ in range(4)]
     clients[0].execute(f"CREATE TABLE {table} {COLUMNS}")
     insert = clients[0].prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
-    writers = [write(table, client) for client in clients[1:]]
+    writers = [write(table, client, GENTLY) for client in clients[1:]]
     for writer in writers:
         writer.await_more()
     opened, connections = [client.opened for client in clients], proxy.metric("zdm_client_connections_total")
@@ -98,6 +99,7 @@ def test_one_call_rescues_the_applications_from_a_dead_target(
     record_property("rescued_after_ms", round(1000 * rescued))
 
 
+@pytest.mark.outage
 def test_a_target_that_dies_while_it_is_off_is_noticed_by_nobody(
     toggle: Toggle, connect: Callable[..., Client], write: Callable[..., Writer], clusters: Clusters, both: Both,
     table: str, restored: None,
@@ -106,7 +108,7 @@ def test_a_target_that_dies_while_it_is_off_is_noticed_by_nobody(
     proxy = toggle.proxy
     client = connect()
     client.execute(f"CREATE TABLE {table} {COLUMNS}")
-    writers = [write(table) for _ in range(2)]
+    writers = [write(table, pause=GENTLY) for _ in range(2)]
     for writer in writers:
         writer.await_more()
     clients = [client, *(writer.client for writer in writers)]
@@ -135,6 +137,7 @@ def test_a_target_that_dies_while_it_is_off_is_noticed_by_nobody(
     assert missing(both, "target", table, [1]) == [1]
 
 
+@pytest.mark.outage
 def test_readiness_follows_what_the_target_is_needed_for(
     own_proxy: Callable[..., Proxy], clusters: Clusters, both: Both, restored: None
 ) -> None:
@@ -164,6 +167,7 @@ def test_readiness_follows_what_the_target_is_needed_for(
     await_true(lambda: reported() == (200, "UP", "UP"), "all is well", 20)
 
 
+@pytest.mark.outage
 @pytest.mark.timeout(300)
 def test_a_restarted_proxy_serves_without_its_target(
     own_proxy: Callable[..., Proxy], credentials: Credentials | None, connect: Callable[..., Client], tmp_path: Path,
@@ -203,6 +207,7 @@ def test_a_restarted_proxy_serves_without_its_target(
     assert not proxy.lines("Traceback")
 
 
+@pytest.mark.outage
 @pytest.mark.timeout(300)
 def test_one_call_rescues_a_start_against_a_dead_target(
     new_proxy: Callable[..., Proxy], credentials: Credentials | None, connect: Callable[..., Client],

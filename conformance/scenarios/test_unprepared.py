@@ -127,6 +127,7 @@ def test_a_forgotten_statement_of_another_keyspace_is_mended_in_its_own(
     assert client.prepares == prepares
 
 
+@pytest.mark.outage
 @pytest.mark.needs("stops")
 def test_a_target_that_comes_back_without_its_statements_is_mended(
     client: Client, proxy: Proxy, clusters: Clusters, both: Both, table: str
@@ -141,6 +142,7 @@ def test_a_target_that_comes_back_without_its_statements_is_mended(
     both.forget(clusters.target)
     clusters.target.kill()
     clusters.target.start()
+    proxy.target.await_dual()
     client.execute(append, ([2],))
     assert both.same_table(table) == [(1, (1, 2))]
     assert (client.prepares, client.opened) == (prepares, opened)
