@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tests.net.nodes import Lines, Network
 from zdm.config import Config
 from zdm.core.topology import ClusterView
-from zdm.lasting_state import PATIENCE, LastingState, at_start, check_places, read_state
+from zdm.lasting_state import PATIENCE, RETRY, LastingState, at_start, check_places, read_state
 from zdm.net.control import ControlConnection, ControlSettings
 from zdm.net.threads import at_once
 from zdm.state_file import KnownTarget, LoginRecord, SavedState, StateFile, TargetRecord, UnusableFileError
@@ -136,6 +136,46 @@ def test_a_save_that_fails_is_told_to_who_asked_and_to_the_operator(path: Path) 
     assert world.outcomes[1:] == ["two"]
 
 
+def test_a_write_that_failed_is_tried_again_from_time_to_time(path: Path) -> None:
+    """Nobody says it a second time where a restart is to know it: the disk may be free again in an hour."""
+    world = World(path)
+    world.state.target = DISABLED
+    world.save("one")
+    for _ in range(3):
+        world.threads.finish(OSError(28, "No space left on device"))
+        assert not world.state.is_on_disk and world.threads.begun == []
+        world.clock.advance(RETRY)
+    world.threads.finish()
+    assert world.on_disk().target == DISABLED and world.state.is_on_disk
+    assert len(world.log.texts("error")) == 3
+    assert world.log.texts("info") == [f"The state file {path} could be written again."]
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_a_disk_that_fails_is_not_asked_for_each_login(path: Path) -> None:
+    """A thousand clients come; but who waits for a write gets one, and the one that was due is made by it."""
+    world = World(path)
+    world.save("one")
+    world.threads.finish(OSError("no"))
+    for _ in range(100):
+        world.state.save_soon()
+    world.clock.advance(PATIENCE)
+    assert world.threads.begun == []
+    world.save("two")
+    world.threads.finish()
+    assert world.outcomes[1:] == ["two"] and world.clock.getDelayedCalls() == []
+
+
+def test_it_is_on_disk_when_no_write_is_under_way(path: Path) -> None:
+    """One that hangs has not failed, and yet a restart would not know."""
+    world = World(path)
+    assert world.state.is_on_disk
+    world.save("one")
+    assert not world.state.is_on_disk
+    world.threads.finish()
+    assert world.state.is_on_disk
+
+
 def test_changes_that_nobody_waits_for_are_written_together(path: Path) -> None:
     """A thousand clients log in: few writes, and soon."""
     world = World(path)
@@ -177,7 +217,7 @@ def test_the_end_does_not_wait_for_nothing(path: Path) -> None:
     world.state.close().addCallback(ended.append)
     for _ in range(2):
         world.threads.finish(OSError("no"))
-    assert ended == [None, None]
+    assert ended == [None, None] and world.clock.getDelayedCalls() == []
 
 
 def test_without_a_state_file_nothing_is_written() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 
@@ -27,7 +28,7 @@ from zdm.config import Config
 from zdm.core.credentials import Credentials
 from zdm.core.target_mode import TargetMode
 from zdm.lasting_state import at_start
-from zdm.net.threads import at_once
+from zdm.net.threads import Run, at_once
 from zdm.service import ProxyService, raise_file_limit
 from zdm.state_file import SavedState, StateFile, TargetRecord
 
@@ -57,7 +58,7 @@ class Reactor:
 class World:
     """A service between two clusters of one node each, all in memory."""
 
-    def __init__(self, saved: SavedState | None = None, **keys: Any) -> None:
+    def __init__(self, saved: SavedState | None = None, run: Run = at_once, **keys: Any) -> None:
         self.network, self.ports, self.log = Network(), Ports(), Lines()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.reactor = Reactor(self.network.clock)
@@ -66,7 +67,7 @@ class World:
             proxy_listen_port=PORT, metrics_port=METRICS, proxy_max_client_connections=10, **keys,
         )  # fmt: skip
         log: Any = self.log
-        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=at_once)
+        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=run)
         self.messages: list[str] = []
 
     def start(self) -> World:
@@ -261,6 +262,26 @@ def test_a_shutdown_that_fails_still_ends() -> None:
     world.stop()
     assert world.log.texts("error") == ["The shutdown did not go as planned: a fault of ours"]
     assert (world.reactor.stopped, world.service.exit_code) == (1, 1)
+
+
+def test_a_shutdown_ends_though_a_disk_hangs(tmp_path: Path) -> None:
+    """What would be written is lost then; the operator is told which file it was."""
+
+    def hanging(work: Any, /) -> Any:
+        return Deferred()
+
+    world = World(
+        run=hanging, state_file=str(tmp_path / "state.json"), admin_audit_file=str(tmp_path / "audit.jsonl")
+    ).start()
+    world.switch(False)
+    world.stop()
+    world.pass_time(4)
+    assert world.reactor.stopped == 0
+    world.pass_time(1)
+    assert world.reactor.stopped == 1 and world.told("Proxy shutdown complete.")
+    assert world.log.texts("error")[-2:] == [
+        f"The {kind} file is still not written: the proxy ends without." for kind in ("state", "audit")
+    ]
 
 
 def test_a_client_is_served_between_start_and_stop() -> None:

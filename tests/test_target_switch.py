@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from tests.net.nodes import Lines
 from zdm.admin.switch import Switch, TargetState
 from zdm.config import Config
 from zdm.lasting_state import LastingState
-from zdm.net.threads import at_once
+from zdm.net.threads import Run, at_once
 from zdm.state_file import SavedState, StateFile, TargetRecord
-from zdm.target_switch import TargetSwitch
+from zdm.target_switch import PATIENCE, TargetSwitch
 
 NOW = 1764000000.25
 DISABLED_LINE = "Target cluster DISABLED via API — no requests will be forwarded to target"
@@ -51,8 +52,27 @@ class Workers:
         return self.waiting
 
 
+class Threads:
+    """Work that is begun, and done when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
+        self.begun.append((work, Deferred()))
+        return self.begun[-1][1]
+
+    def finish(self) -> None:
+        """All that was begun ends, and what that begins."""
+        while self.begun:
+            work, over = self.begun.pop(0)
+            over.callback(work())
+
+
 class World:
-    def __init__(self, directory: Path | None = None, saved: SavedState | None = None, **keys: Any) -> None:
+    def __init__(
+        self, directory: Path | None = None, saved: SavedState | None = None, run: Run = at_once, **keys: Any
+    ) -> None:
         self.directory = directory
         if directory is not None:
             keys |= {"state_file": str(directory / "state.json"), "admin_audit_file": str(directory / "audit.jsonl")}
@@ -60,15 +80,21 @@ class World:
         self.log, self.messages, self.hurried = Lines(), list[str](), list[None]()
         log: Any = self.log
         saved = saved or SavedState()
-        self.lasting = LastingState(saved, self.config.state_file, at_once, Clock(), log)
+        self.clock: Any = Clock()
+        self.lasting = LastingState(saved, self.config.state_file, run, self.clock, log)
         self.workers = Workers(saved.target.generation)
         self.switch: Switch = TargetSwitch(
-            self.config, self.lasting, self.workers, at_once, log, lambda: self.hurried.append(None), lambda: NOW
-        )
+            self.config, self.lasting, self.workers, run, self.clock, log,
+            lambda: self.hurried.append(None), lambda: NOW,
+        )  # fmt: skip
 
     def turn(self, enabled: bool, reason: str = "", actor: str = "", peer: str = "") -> World:
         self.switch.switch(enabled, reason, actor, peer).addCallback(self.messages.append)
         return self
+
+    def close(self) -> None:
+        switch: Any = self.switch
+        switch.close()
 
     @property
     def state(self) -> TargetState:
@@ -128,8 +154,7 @@ def test_what_is_wanted_is_effective_when_every_worker_has_it() -> None:
 def test_there_is_no_state_once_shutdown_has_begun() -> None:
     """503: nothing can be said of what will be."""
     world = World()
-    switch: Any = world.switch
-    switch.close()
+    world.close()
     assert world.switch.state() is None
 
 
@@ -275,9 +300,121 @@ def test_a_repeated_command_is_answered_when_the_first_one_is_done() -> None:
     assert world.messages == ["Target disabled"] * 2 and len(world.workers.told) == 1
 
 
+def test_a_change_that_waited_is_not_made_after_shutdown_began() -> None:
+    """Its caller is told 503: then nothing may come of it."""
+    world = World()
+    world.workers.is_slow = True
+    world.turn(False).turn(True)
+    world.close()
+    world.workers.told[0].callback(1)
+    assert len(world.workers.told) == 1 and len(world.log.texts("warn")) == 1
+    assert not world.lasting.target.enabled
+
+
 def test_a_thousand_changes_leave_what_was_asked_for_last() -> None:
     """As the reference's test of its flag."""
     world = World()
     for turn in range(1000):
         world.turn(turn % 2 == 1)
     assert world.state.enabled and world.state.generation == 1000 and len(world.log.texts("warn")) == 1000
+
+
+# What takes long, and what went wrong before
+
+
+def test_a_disk_that_hangs_does_not_keep_the_next_change_waiting(tmp_path: Path) -> None:
+    """A network disk, or a pipe that nobody reads: the sick target would stay in the path, whatever was called."""
+    world = World(tmp_path, run=Threads())
+    for turn in range(1, 5):
+        world.turn(turn % 2 == 0)
+        assert len(world.workers.told) == turn
+    assert world.state.enabled and world.state.effective == "DUAL"
+
+
+def test_an_answer_does_not_wait_long_for_a_disk_and_says_so(tmp_path: Path) -> None:
+    """Whoever calls would give up, and not know that it is done."""
+    world = World(tmp_path, run=Threads()).turn(False)
+    assert world.messages == []
+    world.clock.advance(PATIENCE)
+    state, audit = (
+        "the state file is not written yet, so a restart may not know", "the audit file is not written yet"
+    )  # fmt: skip
+    assert world.messages == [f"Target disabled; {state}; {audit}"]
+    assert world.log.texts("error") == [
+        f"The target was switched, but after {PATIENCE:g} s {late}" for late in (state, audit)
+    ]
+
+
+def test_files_that_were_late_are_written_when_the_disk_goes_on(tmp_path: Path) -> None:
+    """All lines of the audit file, in their order; and nobody is told a second time."""
+    threads = Threads()
+    world = World(tmp_path, run=threads).turn(False, "one").turn(True, "two").turn(False, "three")
+    world.clock.advance(PATIENCE)
+    assert len(threads.begun) == 2, "one thread for each file, however many changes wait"
+    threads.finish()
+    assert [line["reason"] for line in world.audited()] == ["one", "two", "three"]
+    assert StateFile(world.config.state_file).read().target.reason == "three"
+    assert len(world.messages) == 3 and world.clock.getDelayedCalls() == []
+
+
+def test_a_repeated_command_tells_that_the_first_one_is_not_written_yet(tmp_path: Path) -> None:
+    """It would hide that a restart may not know."""
+    world = World(tmp_path, run=Threads()).turn(False)
+    world.clock.advance(PATIENCE)
+    world.turn(False)
+    world.clock.advance(PATIENCE)
+    assert world.messages[1] == "Target disabled; the state file is not written yet, so a restart may not know"
+
+
+def test_the_end_can_wait_for_the_audit_file(tmp_path: Path) -> None:
+    """The last change is the one that is asked for."""
+    threads, ended = Threads(), list[None]()
+    world = World(tmp_path, run=threads).turn(False)
+    switch: Any = world.switch
+    switch.recorded().addCallback(ended.append)
+    assert ended == []
+    threads.finish()
+    assert ended == [None] and len(world.audited()) == 1
+
+
+def test_a_worker_that_is_late_keeps_neither_the_answer_nor_the_next_change() -> None:
+    """What came later counts, when it takes the first one at last."""
+    world = World()
+    world.workers.is_slow = True
+    world.turn(False).turn(True)
+    world.clock.advance(PATIENCE)
+    assert world.messages == ["Target disabled; not every worker has taken the change yet"]
+    assert len(world.workers.told) == 2
+    world.workers.told[1].callback(2)
+    assert world.messages[1:] == ["Target enabled"] and world.state.effective == "DUAL"
+    world.workers.told[0].callback(1)
+    assert (world.state.effective, world.state.generation) == ("DUAL", 2)
+
+
+def test_a_repeated_command_writes_what_could_not_be_written_before(tmp_path: Path) -> None:
+    """The operator frees the disk and says it again, to be sure."""
+    directory = tmp_path / "full"
+    world = World(directory).turn(False, "sick", "ops")
+    lost = "the state file could not be written, so a restart will not know"
+    assert lost in world.messages[0]
+    world.turn(False)
+    assert world.messages[1].startswith(f"Target disabled; {lost}"), "nothing has changed, nor may that be hidden"
+    directory.mkdir()
+    world.turn(False)
+    assert world.messages[2] == "Target disabled"
+    record = StateFile(world.config.state_file).read().target
+    assert (record.enabled, record.reason, record.actor) == (False, "sick", "ops")
+
+
+def test_a_worker_that_did_not_follow_gets_the_change_when_the_command_is_repeated(tmp_path: Path) -> None:
+    """As the help of the command says. It is no second change: nothing is logged or audited."""
+    world = World(tmp_path)
+    world.workers.is_slow = True
+    world.turn(False, "sick", "ops")
+    world.workers.told[0].errback(ZeroDivisionError("a fault of ours"))
+    world.turn(False, "again", "somebody else")
+    world.workers.told[1].callback(2)
+    assert world.messages[1] == "Target disabled"
+    assert world.state == TargetState(False, False, "ORIGIN_ONLY", 2, NOW, "sick", "ops", 0)
+    assert len(world.log.texts("warn")) == 1 and len(world.audited()) == 1
+    assert StateFile(world.config.state_file).read().target.generation == 2

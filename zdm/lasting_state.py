@@ -2,8 +2,8 @@
 
 One `LastingState` for each process: the switch changes what is wanted of target, the control connection what is known
 of it, clients the logins that target accepted. All of it goes to the one state file, in a thread, one write at a time:
-what changes during a write waits for the next one, and whoever asked is told when that is on disk. Without a state file
-nothing is written.
+what changes during a write waits for the next one, and whoever asked is told when that is on disk. What could not be
+written is tried again from time to time. Without a state file nothing is written.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from zdm.state_file import KnownTarget, LoginRecord, SavedState, StateFile, Targ
 
 PATIENCE: Final = 1.0
 """Seconds that a change waits for others to be written with it, where nobody waits for the write."""
+
+RETRY: Final = 30.0
+"""Seconds after which a write that failed is tried again."""
 
 
 def read_state(config: Config, wall_clock: Callable[[], float] = time.time) -> SavedState:
@@ -100,6 +103,8 @@ class LastingState:
         self._waiters: list[Deferred[None]] = []
         self._is_writing = False
         self._is_due = False
+        self._is_stale = False
+        self._is_closed = False
         self._soon: IDelayedCall | None = None
 
     def learn(self, view: ClusterView) -> None:
@@ -109,6 +114,11 @@ class LastingState:
         if known != self.known:
             self.known = known
             self.save_soon()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """The last write went well, and none is under way."""
+        return not (self._is_writing or self._is_stale)
 
     def save(self) -> Deferred[None]:
         """Fires when what is so now is on disk; fails with OSError where it cannot be written, now."""
@@ -120,16 +130,23 @@ class LastingState:
         return waiter
 
     def save_soon(self) -> None:
-        """What is so now is on disk within a second or two; where that fails, the operator is told."""
-        if self._file is not None and self._soon is None:
-            self._soon = self._clock.callLater(PATIENCE, self._is_time)
+        """What is so now is on disk within a second or two; where that fails, the operator is told.
+
+        A disk that fails is left alone for longer.
+        """
+        self._save_in(PATIENCE)
 
     def close(self) -> Deferred[None]:
         """Fires when nothing is left to be written, or could not be written."""
+        self._is_closed = True
         if self._soon is not None:
             self._soon.cancel()
             self._is_time()
         return self.save().addErrback(lambda _: None) if self._is_writing else succeed(None)
+
+    def _save_in(self, seconds: float) -> None:
+        if self._file is not None and self._soon is None and not self._is_closed:
+            self._soon = self._clock.callLater(seconds, self._is_time)
 
     def _is_time(self) -> None:
         self._soon = None
@@ -139,6 +156,9 @@ class LastingState:
     def _write(self) -> None:
         if self._is_writing or self._file is None:
             return
+        if self._soon is not None:
+            self._soon.cancel()  # what it is for is written now
+            self._soon = None
         self._is_writing, self._is_due = True, False
         waiters, self._waiters = self._waiters, []
         state = SavedState(target=self.target, known=self.known, logins=self.logins())
@@ -147,6 +167,10 @@ class LastingState:
         writing.addCallbacks(self._written, self._failed, callbackArgs=(waiters,), errbackArgs=(waiters,))
 
     def _written(self, _: None, waiters: list[Deferred[None]]) -> None:
+        assert self._file is not None
+        if self._is_stale:
+            self._is_stale = False
+            self._log.info(f"The state file {self._file.path} could be written again.")
         self._go_on()
         for waiter in waiters:
             waiter.callback(None)
@@ -154,6 +178,8 @@ class LastingState:
     def _failed(self, failure: Failure, waiters: list[Deferred[None]]) -> None:
         assert self._file is not None
         self._log.error(f"The state file {self._file.path} could not be written: {failure.getErrorMessage()}")
+        self._is_stale = True
+        self._save_in(RETRY)
         self._go_on()
         for waiter in waiters:
             waiter.errback(failure)

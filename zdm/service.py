@@ -33,7 +33,7 @@ from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
 from zdm.net.logins import AcceptedLogins
-from zdm.net.threads import Run, in_threads_of
+from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.settings import new_meter, proxy_topology
 from zdm.state_file import SavedState, UnusableFileError
 from zdm.supervisor import ListeningFactory, Supervisor
@@ -44,6 +44,7 @@ _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
 _FILES_PER_CLIENT: Final = 3
 _OTHER_FILES: Final = 64
+_FILES_LIMIT: Final = 5.0
 _FAILED: Final = 1
 _UNUSABLE: Final = 255  # as a configuration that cannot be used
 
@@ -85,7 +86,7 @@ class ProxyService:
         self._logins: Final = AcceptedLogins(run, log, saved.logins, self._state.save_soon)
         self._state.logins = self._logins.records
         self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, listening)
-        self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, log, self._hurry)
+        self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
         access = Access(address, config.admin_bearer())
         resource = AdminApp(self, config.metrics_enabled, access).resource()
@@ -228,9 +229,19 @@ class ProxyService:
             await worker.drain(self._drain_limit())
         self._worker = None
         self._supervisor.close()
-        await self._state.close()
+        await self._files_written()
         log.info("Proxy shutdown complete.")
         await self._admin.stop()
+
+    async def _files_written(self) -> None:
+        """Or not: a disk that hangs must not keep the process."""
+
+        def waited_for(kind: str, writing: Deferred[None]) -> Deferred[None]:
+            text = f"The {kind} file is still not written: the proxy ends without."
+            return in_time(writing, _FILES_LIMIT, self._reactor, lambda: self._log.error(text))
+
+        for waiting in (waited_for("state", self._state.close()), waited_for("audit", self.target.recorded())):
+            await waiting
 
     def _drain_limit(self) -> float:
         return self._config.proxy_drain_timeout_ms / 1000

@@ -2,7 +2,8 @@
 
 What an operator wants is told to all workers, written to the state file and to the audit file, and logged. Telling the
 workers comes first: a full disk must not keep a sick target in the path. Changes are made one after the other, in the
-order in which they were asked for.
+order in which they were asked for. None waits for the files of the one before, and no answer waits for long: a disk may
+hang. A command that is repeated does what an earlier one could not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from zdm.admin.audit import AuditEntry, AuditFile
@@ -19,12 +21,15 @@ from zdm.admin.switch import TargetState, iso_time
 from zdm.config import Config
 from zdm.lasting_state import LastingState
 from zdm.log import Log
-from zdm.net.threads import Run
+from zdm.net.threads import Run, in_time
 from zdm.state_file import TargetRecord
 
 DUAL: Final = "DUAL"
 ORIGIN_ONLY: Final = "ORIGIN_ONLY"
 ATTACHING: Final = "ATTACHING"
+
+PATIENCE: Final = 3.0
+"""Seconds that an answer waits for the workers, and for the files; they go on where it takes longer."""
 
 _RESTART: Final = "to use target toggle"
 
@@ -52,6 +57,7 @@ class TargetSwitch:
         state: LastingState,
         switched: Switched,
         run: Run,
+        clock: IReactorTime,
         log: Log,
         on_switch: Callable[[], None] = lambda: None,
         wall_clock: Callable[[], float] = time.time,
@@ -63,11 +69,13 @@ class TargetSwitch:
         self._state: Final = state
         self._switched: Final = switched
         self._run: Final = run
+        self._clock: Final = clock
         self._log: Final = log
         self._on_switch: Final = on_switch
         self._wall_clock: Final = wall_clock
         self._audit: Final = AuditFile(config.admin_audit_file) if config.admin_audit_file else None
         self._turn: Final = DeferredLock()
+        self._audit_turn: Final = DeferredLock()
         self._applied = state.target
         self._is_closed = False
 
@@ -97,17 +105,29 @@ class TargetSwitch:
 
     def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
         """Fires when every worker has the change and the files are written; the text says what went wrong."""
-        return self._turn.run(lambda: Deferred.fromCoroutine(self._change(enabled, reason, actor, peer)))
+        return Deferred.fromCoroutine(self._switch(enabled, reason, actor, peer))
 
     def close(self) -> None:
         """Shutdown has begun."""
         self._is_closed = True
 
-    async def _change(self, enabled: bool, reason: str, actor: str, peer: str) -> str:
-        before = self._state.target
+    def recorded(self) -> Deferred[None]:
+        """Fires when all changes so far are in the audit file, or could not be written."""
+        return self._audit_turn.run(lambda: None)
+
+    async def _switch(self, enabled: bool, reason: str, actor: str, peer: str) -> str:
+        changing = self._turn.run(lambda: Deferred.fromCoroutine(self._change(enabled, reason, actor, peer)))
+        trouble, writing = await changing
         done = "Target enabled" if enabled else "Target disabled"
+        return "; ".join(_given(done, trouble, *[await written for written in writing]))
+
+    async def _change(self, enabled: bool, reason: str, actor: str, peer: str) -> tuple[str, list[Deferred[str]]]:
+        """What went wrong with the workers, and what comes of the files."""
+        before = self._state.target
+        if self._is_closed:
+            return "not done: the proxy is ending", []
         if before.enabled is enabled:
-            return done
+            return await self._repeat(before)
         after = TargetRecord(
             enabled=enabled,
             since=self._wall_clock(),
@@ -115,30 +135,40 @@ class TargetSwitch:
             actor=actor,
             generation=self._switched.generation + 1,
         )
-        self._state.target = after
-        applying = self._switched.target_switched()
+        telling = self._tell(after)
         self._log.warn(_line(after, peer, is_forced=self.refusal(enabled) is not None))
         self._on_switch()
         writing = [self._saved(), self._recorded(before, after, peer)]
-        troubles = [await self._acknowledged(applying, after), *[await written for written in writing]]
-        return "; ".join(_given(done, *troubles))
+        return await telling, writing
 
-    def _acknowledged(self, applying: Deferred[int], after: TargetRecord) -> Deferred[str]:
+    async def _repeat(self, wanted: TargetRecord) -> tuple[str, list[Deferred[str]]]:
+        is_followed, trouble = self._applied.enabled is wanted.enabled, ""
+        if not is_followed:
+            trouble = await self._tell(wanted.model_copy(update={"generation": self._switched.generation + 1}))
+        return trouble, [] if is_followed and self._state.is_on_disk else [self._saved()]
+
+    def _tell(self, wanted: TargetRecord) -> Deferred[str]:
+        """Tell the workers; the text is empty where all of them have it."""
+
         def acknowledged(_: int) -> str:
-            self._applied = after
+            if wanted.generation > self._applied.generation:  # or one that was late, and others came after it
+                self._applied = wanted
             return ""
 
         def failed(failure: Failure) -> str:
             self._log.error("A worker could not take the change of target's state", failure)
             return f"a worker could not take the change: {failure.getErrorMessage()}"
 
-        return applying.addCallbacks(acknowledged, failed)
+        self._state.target = wanted
+        telling = self._switched.target_switched().addCallbacks(acknowledged, failed)
+        return self._in_time(telling, "not every worker has taken the change yet")
 
     def _saved(self) -> Deferred[str]:
         def failed(failure: Failure) -> str:
             return f"the state file could not be written, so a restart will not know: {failure.getErrorMessage()}"
 
-        return self._state.save().addCallbacks(lambda _: "", failed)
+        saving = self._state.save().addCallbacks(lambda _: "", failed)
+        return self._in_time(saving, "the state file is not written yet, so a restart may not know")
 
     def _recorded(self, before: TargetRecord, after: TargetRecord, peer: str) -> Deferred[str]:
         audit = self._audit
@@ -153,7 +183,15 @@ class TargetSwitch:
             )
             return f"the audit file could not be written: {failure.getErrorMessage()}"
 
-        return self._run(lambda: audit.record(entry)).addCallbacks(lambda _: "", failed)
+        recording = self._audit_turn.run(lambda: self._run(lambda: audit.record(entry)))
+        return self._in_time(recording.addCallbacks(lambda _: "", failed), "the audit file is not written yet")
+
+    def _in_time(self, awaited: Deferred[str], late: str) -> Deferred[str]:
+        def is_late() -> str:
+            self._log.error(f"The target was switched, but after {PATIENCE:g} s {late}")
+            return late
+
+        return in_time(awaited, PATIENCE, self._clock, is_late)
 
 
 def disable_refusal(config: Config) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,3 +160,25 @@ def test_target_starts_as_the_key_says(
     assert running.get(API).json()["enabled"] is enabled
     running.said(f"Target cluster: {'enabled' if enabled else 'disabled'}")
     assert json.loads(path.read_text())["target"]["enabled"] is enabled
+
+
+def test_an_audit_file_that_hangs_keeps_neither_the_switch_nor_the_end(
+    sandbox: Sandbox, proxy: StartProxy, tmp_path: Path
+) -> None:
+    """A pipe that nobody reads, as a disk that never answers: every change is made, and SIGTERM ends the proxy."""
+    path = tmp_path / "audit"
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 4096)
+    running = proxy(*sandbox.clusters, admin_audit_file=path, target_enabled_at_start="false")
+    late = "the audit file is not written yet"
+    for pattern in (DISABLED, ENABLED, late, "The audit file is still not written"):
+        running.announces(pattern)
+    for what in ("enable", "disable"):
+        answer = post(running, what)
+        assert (answer.status_code, answer.json()["message"]) == (200, f"Target {what}d; {late}")
+    assert running.get(API).json()["effective"] == "ORIGIN_ONLY"
+    running.stop()
+    os.close(pipe)
