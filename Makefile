@@ -87,10 +87,12 @@ reference: setup
 bench: compiled
 	$(COMPILED)/bin/python bench/run.py --beside $(BIN)/zdm-proxy
 
-conformance: setup
+# with the program as it is installed, unless another is named
+conformance conformance-full: export PROXY_COMMAND ?= $(CURDIR)/$(COMPILED)/bin/zdm-proxy
+conformance: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh ci
 
-conformance-full: setup
+conformance-full: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh full
 
 clean:
