@@ -78,7 +78,7 @@ def draw(random: Random) -> Draws:
         request_timeout=1.0,
         schema_timeout=2.0,
         answer_timeouts=random.random() < 0.6,
-        max_streams=random.choice((3, 6, 12)) if few_streams else 2048,
+        max_streams=random.choice((2, 3, 3, 6, 12)) if few_streams else 2048,
         max_streams_set=few_streams and random.random() < 0.7,
         reattach_target=random.random() < 0.9,
         heartbeat_interval=random.choice((0.5, 1.5, 30.0)),
@@ -101,7 +101,7 @@ def draw(random: Random) -> Draws:
         pace=random.choice((0.02, 0.1, 0.3)),
         length=random.choice((0.7, 1.5, 3.0)),
         origin=_trouble(random, 0.3),
-        target=_trouble(random, 0.6),
+        target=_trouble(random, 0.6, 0.7 if few_streams else 0.1),
         origin_cuts=perhaps(2, 0.2),
         target_cuts=perhaps(6),
         origin_outages=perhaps(1, 0.15),
@@ -115,11 +115,11 @@ def draw(random: Random) -> Draws:
     )
 
 
-def _trouble(random: Random, probability: float) -> Trouble:
+def _trouble(random: Random, probability: float, swallows: float = 0.1) -> Trouble:
     if random.random() > probability:
         return Trouble()
 
     def rate(most: float) -> float:
         return most * random.random() if random.random() < 0.5 else 0.0
 
-    return Trouble(refuses=rate(0.2), fails=rate(0.2), swallows=rate(0.1), is_slow=rate(0.2))
+    return Trouble(refuses=rate(0.2), fails=rate(0.2), swallows=rate(swallows), is_slow=rate(0.2))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _DIAL_TIMEOUT: Final = 0.4
 _LONGEST_TURN: Final = 1.0
 _TIMER_SLACK: Final = 0.001
+_MOST_IN_VAIN: Final = 3
+"""Times in a row that the timer may be set for what is due already."""
 
 
 class Shell:
@@ -45,6 +47,7 @@ class Shell:
         self._dialling: Final[dict[Side, Event]] = {}
         self._errands: Final[dict[tuple[Side, int], Event]] = {}
         self._timer: Event | None = None
+        self._vain = 0
         self.unanswered: Final[dict[int, Ask]] = {}
         self._using: Ask | None = None
         self.is_over = False
@@ -129,6 +132,7 @@ class Shell:
         if data:
             self._answer(data)
         self.world.watch.is_nothing_held_back(self)
+        self.world.watch.is_asked_of_origin(self)
         for command in commands:
             self._run(command)
         if self._timer is None:
@@ -286,6 +290,9 @@ class Shell:
         self._timer = None
         deadline = self.session.next_deadline()
         if deadline is not None and self.session.phase is not Phase.CLOSED:
+            self._vain = self._vain + 1 if deadline <= self._schedule.now else 0
+            if self._vain > _MOST_IN_VAIN:
+                raise Violation(f"{self.name} is woken up again and again, for what was due at {deadline}")
             delay = max(0.0, deadline - self._schedule.now) + _TIMER_SLACK
             self._timer = self._schedule.after(delay, self._expire)
 

@@ -34,6 +34,8 @@ class Watch:
         self.abandoned = {"reads": 0, "writes": 0}
         self.unsure = 0
         """Requests of which one cannot tell from outside whether they were abandoned."""
+        self._left_by_target: list[Ask] = []
+        """What target alone was asked, and is abandoned in this turn."""
 
     # While it goes on
 
@@ -97,6 +99,18 @@ class Watch:
         is_expiring = abs(ask.arrived + self.timeout(ask) - self._world.schedule.now) < _LENIENCE
         if is_expiring or ask.is_mending:
             self.unsure += 1
+        elif ask.sent == Side.TARGET:
+            self._left_by_target.append(ask)
+
+    def is_asked_of_origin(self, shell: Shell) -> None:
+        """After the turn: what target alone was asked is answered, or with origin, or held until that takes it."""
+        abandoned, self._left_by_target = self._left_by_target, []
+        for ask in abandoned:
+            request = shell.session.state.pending.get(ask.stream)
+            is_held = request is not None and request.held
+            if ask.stream in shell.unanswered and not ask.sent & Side.ORIGIN and not is_held:
+                raise Violation(f"{ask!r} of {shell.name} waits for nobody: TARGET is off, and ORIGIN is not asked")
+            self._world.ledger.count("asked of ORIGIN instead")
 
     def _waits_for_target(self, ask: Ask) -> bool:
         is_over = self._world.schedule.now > ask.arrived + self.timeout(ask) + _LENIENCE
