@@ -291,6 +291,18 @@ def test_logins_that_cannot_wait_are_kept_when_they_come_again(monkeypatch: pyte
     assert world.users == ["a", "b", "c"]
 
 
+def test_guessed_names_do_not_take_the_place_of_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user of whom nothing is kept there is nothing to take back, so a refusal has nothing to wait for."""
+    monkeypatch.setattr(logins, "_MOST_UNSETTLED", 1)
+    world = World()
+    world.logins.accepted(APP)
+    for number in range(3):
+        world.logins.refused(Credentials(f"guessed {number}", "p"))
+    world.logins.accepted(OTHER)
+    world.threads.finish()
+    assert world.users == ["app", "other"]
+
+
 def test_a_login_that_could_not_be_compared_is_not_let_in_this_time() -> None:
     """Memory was short; the operator is told, and the next time it may work."""
     world = World().accept(APP).restarted()
