@@ -133,6 +133,7 @@ class Shell:
             self._answer(data)
         self.world.watch.is_nothing_held_back(self)
         self.world.watch.is_asked_of_origin(self)
+        self.world.watch.is_within_limit(self)
         for command in commands:
             self._run(command)
         if self._timer is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.shell import Shell
     from tests.simulation.world import World
 
+_FEW_STREAMS: Final = 100
 _LENIENCE: Final = 0.005
 """Seconds by which timers may be late."""
 
@@ -162,15 +163,30 @@ class Watch:
         self._world.ledger.count("let in")
 
     def is_nothing_held_back(self, shell: Shell) -> None:
-        """A request is held only while something that it needs is missing."""
-        state = shell.session.state
+        """A request is held only while something that it needs is missing, not for long, and not many."""
+        state, settings = shell.session.state, self._world.draws.settings
+        if state.held_bytes > settings.held_bytes:
+            raise Violation(f"{shell.name} holds {state.held_bytes} bytes, and may hold {settings.held_bytes}")
         if state.held_bytes and state.phase is Phase.READY:
+            longest = self._world.schedule.now - settings.attach_hold - _LENIENCE
+            if any(request.held and request.started < longest for request in state.pending.values()):
+                raise Violation(f"{shell.name} holds what should have gone on without TARGET, or been refused")
             needed = CLUSTERS if self._is_on else (Side.ORIGIN,)
             is_ready = all(state.connector(side).state is SideState.READY for side in needed)
             held = [shell.unanswered[request.stream] for request in state.pending.values() if request.held]
             awaited = [ask for ask in held if not ask.ids]  # what has ids may wait for its statements
             if is_ready and awaited:
                 raise Violation(f"{shell.name} holds {awaited} back, and nothing is missing")
+
+    def is_within_limit(self, shell: Shell) -> None:
+        """No cluster has more to answer on one connection than the operator allows."""
+        state, limit = shell.session.state, self._world.draws.settings.stream_limit
+        if limit > _FEW_STREAMS or state.phase is not Phase.READY:
+            return
+        for side in CLUSTERS:
+            awaited = sum(bool(request.awaits & side) for request in state.pending.values())
+            if awaited + state.connector(side).owed > limit:
+                raise Violation(f"{shell.name} awaits more than {limit} answers of {side.name}")
 
     def is_closing(self, shell: Shell) -> None:
         """A session ends by itself: because of origin, or as target does not let its client in, or is lost."""
