@@ -84,7 +84,7 @@ def copy_tree(to: Path) -> None:
     """The tree as it is now, without what was made from it."""
     for name in _COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "*.patch"))
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "*.patch", "*.so"))
         else:
             shutil.copy(ROOT / name, to / name)
 
