@@ -27,18 +27,32 @@ def own_network(directory: Path) -> Iterator[str]:
     """Yields a prefix such as ``127.0.60.`` that this run has for itself while the block lasts.
 
     The claim is a file with the owner's process id in it; one whose owner is dead is taken over. Networks where others
-    listen for CQL are passed by, but for what a run that died has left there: that is for the backend to end.
+    listen for CQL are passed by, but for what a run that died has left there: that is for the backend to end. Other
+    checkouts have files of their own: against them the run keeps a port of the network while it lasts.
     """
     for number in NETWORKS:
-        claim = directory / f"network-{number}"
-        left_over = claim.exists()
-        if (left_over or _is_unused(number)) and _claim(claim):
-            try:
-                yield f"127.0.{number}."
-            finally:
-                claim.unlink(missing_ok=True)
-            return
+        with _guard(number) as is_ours:
+            claim = directory / f"network-{number}"
+            left_over = claim.exists()
+            if is_ours and (left_over or _is_unused(number)) and _claim(claim):
+                try:
+                    yield f"127.0.{number}."
+                finally:
+                    claim.unlink(missing_ok=True)
+                return
     raise RuntimeError(f"all of 127.0.{NETWORKS[0]}.0 to 127.0.{NETWORKS[-1]}.0 are in use, see {directory}")
+
+
+@contextmanager
+def _guard(number: int) -> Iterator[bool]:
+    """Whether no other run on this machine holds the network; held until the block ends, or this process does."""
+    with socket.socket() as guard:
+        try:
+            guard.bind((f"127.0.{number}.254", CQL_PORT))
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def open_connections(address: str, port: int) -> int:
