@@ -2,8 +2,8 @@
 
     python bench/memory.py [--clients 2000] [--cycles 10000] [--limit-kb 15]
 
-README.md beside this file says what is measured. The exit code is 1 where a client costs more than `--limit-kb`, or where
-what is left behind grows.
+README.md beside this file says what is measured. The exit code is 1 where a client costs more than `--limit-kb`, or
+where what is left behind grows.
 """
 
 from __future__ import annotations

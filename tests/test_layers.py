@@ -31,6 +31,7 @@ RINGS = {
     "zdm.net": 3,
     "zdm.sandbox": 3,
     "zdm.settings": 3,
+    "zdm.sockets": 3,
     "zdm.state_file": 3,
     "zdm.__main__": 4,
     "zdm.check": 4,

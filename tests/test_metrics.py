@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from zdm.exposition import Family, Sample, go_number, render, render_families
-from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, merge
+from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, Spans, merge
 
 # What the Go proxy 2.4.2 exposes of itself after one write, then two connections with two writes and two reads, without
 # its per-node families and all but the first and last buckets.
@@ -56,7 +56,9 @@ zdm_pscache_entries_total 2
 # TYPE zdm_pscache_miss_total counter
 zdm_pscache_miss_total 0
 """
-OWN = re.compile("zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total|target_)")
+OWN = re.compile(
+    "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total|target_|inflight_|socket_)"
+)
 INNER_BUCKET = re.compile(r'_bucket\{.*le="(?!0\.001"|\+Inf")')
 
 
@@ -86,7 +88,7 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     names = re.findall(r"# HELP (\S+)", render(Meter(), "zdm"))
-    assert names == sorted(names) and len(names) == 16
+    assert names == sorted(names) and len(names) == 19
 
 
 def test_the_prefix_is_the_operators() -> None:
@@ -121,8 +123,14 @@ def test_prometheus_reads_the_text() -> None:
         ("failed_writes_both", 'proxy_failed_writes_total{failed_on="both"}'),
         ("failed_writes_origin", 'proxy_failed_writes_total{failed_on="origin"}'),
         ("failed_writes_target", 'proxy_failed_writes_total{failed_on="target"}'),
+        ("inflight_bytes", "inflight_bytes"),
         ("late_answers", "proxy_late_answers_total"),
         ("mended", "proxy_mended_unprepared_total"),
+        ("paused_by_client", 'socket_paused_seconds_total{side="client"}'),
+        ("paused_by_origin", 'socket_paused_seconds_total{side="origin"}'),
+        ("paused_by_target", 'socket_paused_seconds_total{side="target"}'),
+        ("paused_by_client_limit", 'inflight_paused_seconds_total{limit="client"}'),
+        ("paused_by_process_limit", 'inflight_paused_seconds_total{limit="process"}'),
         ("pscache_entries", "pscache_entries_total"),
         ("pscache_misses", "pscache_miss_total"),
         ("rejected", "proxy_rejected_requests_total"),
@@ -176,6 +184,18 @@ def test_a_duration_equal_to_a_bound_is_within_it(seconds: float, bucket: int) -
     histogram.observe(seconds)
     assert histogram.counts.index(1) == bucket == bisect_left(histogram.bounds, seconds)
     assert (sum(histogram.counts), histogram.total) == (1, seconds)
+
+
+def test_seconds_of_what_lasts_still_count() -> None:
+    """A pause that never ends is the one to be told of."""
+    spans = Spans()
+    spans.begin(10.0)
+    spans.begin(11.0)
+    assert spans.seconds(12.0) == 3.0
+    spans.end(12.0)
+    assert spans.seconds(13.0) == 4.0
+    spans.end(13.0)
+    assert spans.seconds(100.0) == 4.0
 
 
 def test_samples_stand_in_the_order_of_their_label_values_and_are_escaped() -> None:

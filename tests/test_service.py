@@ -29,7 +29,7 @@ from zdm.core.credentials import Credentials
 from zdm.core.target_mode import TargetMode
 from zdm.lasting_state import at_start
 from zdm.net.threads import Run, at_once
-from zdm.service import ProxyService, raise_file_limit
+from zdm.service import ProxyService
 from zdm.state_file import SavedState, StateFile, TargetRecord
 
 PORT, METRICS = 9999, 9998
@@ -432,27 +432,6 @@ def test_changes_need_the_token_that_is_configured(address: str, token: str, hea
     protocol.dataReceived(head + header + b"\r\n")
     world.pass_time(0)
     assert connection.value().startswith(b"HTTP/1.1 %d " % code)
-
-
-# Files
-
-
-def test_as_many_files_as_the_system_allows_may_be_open() -> None:
-    """A proxy of a thousand clients has three thousand sockets."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 256), hard))
-    log: Any = Lines()
-    raise_file_limit(Config(proxy_max_client_connections=1), log)
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard) and log.lines == []
-
-
-def test_too_few_files_for_the_configured_clients_are_told_of() -> None:
-    """Better at the start than at the first refused client of a busy day."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    log: Any = Lines()
-    raise_file_limit(Config(proxy_max_client_connections=hard), log)
-    (line,) = log.texts("warn")
-    assert line.startswith(f"At most {hard} files can be open, and {hard} clients (proxy_max_client_connections)")
 
 
 # The process

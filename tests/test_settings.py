@@ -48,6 +48,21 @@ def test_milliseconds_become_seconds() -> None:
     assert (settings.target_disable_drain, settings.target_park) == (0.2, 0.3)
 
 
+def test_limits_of_what_is_in_flight_reach_the_sessions() -> None:
+    """0 is no time but none."""
+    settings = session_settings(
+        config(max_inflight_bytes_per_client=70_000, max_inflight_bytes=2_000_000, client_stall_timeout_ms=500)
+    )
+    assert (settings.client_inflight_bytes, settings.inflight_bytes, settings.client_stall) == (70_000, 2_000_000, 0.5)
+    assert session_settings(config(client_stall_timeout_ms=0)).client_stall is None
+
+
+def test_the_limit_of_all_together_is_divided_among_the_workers() -> None:
+    """It is meant for the proxy as a whole; that of a client is no different."""
+    settings = session_settings(config(max_inflight_bytes=8_000_000, max_inflight_bytes_per_client=70_000), workers=4)
+    assert (settings.inflight_bytes, settings.client_inflight_bytes) == (2_000_000, 70_000)
+
+
 def test_a_schema_change_gets_no_less_time_than_any_request() -> None:
     """An operator who raises the one limit need not know of the other."""
     assert session_settings(config(proxy_request_timeout_ms=90_000)).schema_timeout == 90.0

@@ -21,8 +21,9 @@ from zdm.core.topology import ClusterView
 from zdm.facts import control_settings
 from zdm.lasting_state import check_places, read_state
 from zdm.net.control import ControlConnection, ControlError
-from zdm.net.endpoints import ClientEndpoint, install_reactor
+from zdm.net.endpoints import install_reactor
 from zdm.settings import proxy_topology, session_settings
+from zdm.sockets import dialling, file_shortage
 from zdm.state_file import UnusableFileError
 from zdm.target_switch import disable_refusal
 
@@ -82,6 +83,7 @@ class Check:
     async def run(self) -> int:
         """Print everything; 0 where the proxy could start."""
         is_enabled = self._target_is_enabled()
+        self._look_at_files()
         views: dict[Side, ClusterView] = {}
         for side in CLUSTERS:
             view = await self._reach(side)
@@ -96,6 +98,11 @@ class Check:
         for line in _notes(self._config, views):
             self._console.print(line, highlight=False)
         return 0
+
+    def _look_at_files(self) -> None:
+        lacking = file_shortage(self._config)
+        if lacking:
+            self._console.print(lacking, style="yellow", highlight=False)
 
     def _target_is_enabled(self) -> bool | None:
         """As the proxy would start with; None where it would not, because a file cannot be used."""
@@ -115,9 +122,8 @@ class Check:
         quiet = _Quiet()
         settings = control_settings(self._config, side, proxy_topology(self._config))
         timeout = min(settings.client.connect_timeout, PATIENCE)
-        control = ControlConnection(
-            settings, lambda host, port: ClientEndpoint(host, port, timeout), self._reactor, quiet
-        )
+        dial = dialling(self._config)
+        control = ControlConnection(settings, lambda host, port: dial(host, port, timeout), self._reactor, quiet)
         self._console.print(f"{side.name}: connecting to {', '.join(settings.contact_points)} port {settings.port} ...")
         try:
             return await control.open()

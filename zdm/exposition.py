@@ -132,6 +132,31 @@ def _own_families(meter: Meter) -> list[Family]:
             [Sample((("reason", why), ("type", kind)), by.begun) for (why, kind), by in skipped.items()],
         ),
         _single(
+            "inflight_bytes",
+            "gauge",
+            "Bytes kept for clients: requests not answered yet, unfinished frames, answers not sent yet",
+            meter.inflight_bytes,
+        ),
+        Family(
+            "inflight_paused_seconds_total",
+            "counter",
+            "Running total of seconds in which a client was not read because it or the process had too much in flight",
+            _by("limit", {"client": meter.paused_by_client_limit, "process": meter.paused_by_process_limit}),
+        ),
+        Family(
+            "socket_paused_seconds_total",
+            "counter",
+            "Running total of seconds in which those who feed a connection were not read because its side took nothing",
+            _by(
+                "side",
+                {
+                    "client": meter.paused_by_client,
+                    "origin": meter.paused_by_origin,
+                    "target": meter.paused_by_target,
+                },
+            ),
+        ),
+        _single(
             "proxy_late_answers_total",
             "counter",
             "Running total of cluster answers dropped because their request was settled already",
@@ -162,7 +187,7 @@ def _single(name: str, kind: str, text: str, value: int) -> Family:
     return Family(name, kind, text, [Sample((), value)])
 
 
-def _by(label: str, values: dict[str, int] | dict[str, Histogram]) -> list[Sample]:
+def _by(label: str, values: dict[str, int] | dict[str, float] | dict[str, Histogram]) -> list[Sample]:
     return [Sample(((label, name),), value) for name, value in values.items()]
 
 

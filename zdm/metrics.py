@@ -41,6 +41,30 @@ class Histogram:
         self.total += other.total
 
 
+class Spans:
+    """How many seconds things of one kind have lasted together, those that last still among them.
+
+    Nothing is kept for each: whoever tells of a beginning tells of its end, once.
+    """
+
+    __slots__ = ("_going", "_seconds")
+
+    def __init__(self) -> None:
+        self._going = 0
+        self._seconds = 0.0
+
+    def begin(self, now: float) -> None:
+        self._going += 1
+        self._seconds -= now
+
+    def end(self, now: float) -> None:
+        self._going -= 1
+        self._seconds += now
+
+    def seconds(self, now: float) -> float:
+        return max(0.0, self._seconds + self._going * now)
+
+
 class RequestMeter:
     """The requests of one forward decision: `inflight` now, `cancelled` because their client went, the rest by time."""
 
@@ -84,8 +108,14 @@ class Meter:
         "failed_writes_both",
         "failed_writes_origin",
         "failed_writes_target",
+        "inflight_bytes",
         "late_answers",
         "mended",
+        "paused_by_client",
+        "paused_by_client_limit",
+        "paused_by_origin",
+        "paused_by_process_limit",
+        "paused_by_target",
         "pscache_entries",
         "pscache_misses",
         "reads_attaching",
@@ -125,8 +155,15 @@ class Meter:
         self.failed_writes_both: int = 0
         self.failed_writes_origin: int = 0
         self.failed_writes_target: int = 0
+        self.inflight_bytes: int = 0
         self.late_answers: int = 0
         self.mended: int = 0
+        # seconds in which somebody was not read, by who or what was the reason
+        self.paused_by_client: float = 0.0
+        self.paused_by_origin: float = 0.0
+        self.paused_by_target: float = 0.0
+        self.paused_by_client_limit: float = 0.0
+        self.paused_by_process_limit: float = 0.0
         self.pscache_entries: int = 0
         self.pscache_misses: int = 0
         self.rejected: int = 0
@@ -160,8 +197,14 @@ class Meter:
         self.failed_writes_both += other.failed_writes_both
         self.failed_writes_origin += other.failed_writes_origin
         self.failed_writes_target += other.failed_writes_target
+        self.inflight_bytes += other.inflight_bytes
         self.late_answers += other.late_answers
         self.mended += other.mended
+        self.paused_by_client += other.paused_by_client
+        self.paused_by_origin += other.paused_by_origin
+        self.paused_by_target += other.paused_by_target
+        self.paused_by_client_limit += other.paused_by_client_limit
+        self.paused_by_process_limit += other.paused_by_process_limit
         self.pscache_entries = max(self.pscache_entries, other.pscache_entries)
         self.pscache_misses += other.pscache_misses
         self.rejected += other.rejected

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import resource
 import signal
 import time
 from typing import Any, Final
@@ -35,6 +34,7 @@ from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.settings import new_meter, proxy_topology
+from zdm.sockets import dialling, listening, raise_file_limit
 from zdm.state_file import SavedState, UnusableFileError
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
@@ -42,8 +42,6 @@ from zdm.workers import Worker
 
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
-_FILES_PER_CLIENT: Final = 3
-_OTHER_FILES: Final = 64
 _FILES_LIMIT: Final = 5.0
 _FAILED: Final = 1
 _UNUSABLE: Final = 255  # as a configuration that cannot be used
@@ -257,7 +255,7 @@ def run(config: Config, log: Log) -> int:
     install_reactor()
     from twisted.internet import reactor
 
-    service = ProxyService(config, log, reactor, saved=saved)
+    service = ProxyService(config, log, reactor, dialling(config), listening(config), saved)
 
     def begin() -> None:
         loop = asyncio.get_running_loop()
@@ -271,20 +269,3 @@ def run(config: Config, log: Log) -> int:
     reactor.callLater(0, begin)
     reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
     return service.exit_code
-
-
-def raise_file_limit(config: Config, log: Log) -> None:
-    """Use as many open files as the system allows; warn where that is too few for the configured clients."""
-    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            limit = hard
-        except (OSError, ValueError) as refused:  # some systems name no limit and have one
-            log.debug(f"The limit of open files stays at {limit}: {refused}")
-    needed = config.proxy_max_client_connections * _FILES_PER_CLIENT + _OTHER_FILES
-    if limit != resource.RLIM_INFINITY and limit < needed:
-        log.warn(
-            f"At most {limit} files can be open, and {config.proxy_max_client_connections} clients "
-            f"(proxy_max_client_connections) may need {needed}: raise the limit of open files, or lower that key."
-        )

@@ -12,8 +12,11 @@ from zdm.metrics import Meter
 from zdm.protocol.frames import SUPPORTED_VERSIONS
 
 
-def session_settings(config: Config) -> Settings:
-    """What sessions decide by: milliseconds become seconds, words become values."""
+def session_settings(config: Config, workers: int = 1) -> Settings:
+    """What sessions decide by: milliseconds become seconds, words become values.
+
+    What all clients together may have in flight is divided among the workers.
+    """
     return Settings(
         primary=Side[config.primary.upper()],
         system_queries=Side[config.system_queries_cluster.upper()],
@@ -26,6 +29,9 @@ def session_settings(config: Config) -> Settings:
         reattach_target=config.on_target_connection_lost.upper() == "REATTACH",
         mend_unprepared=config.unprepared_recovery.upper() == "PROXY",
         max_frame_bytes=config.max_frame_bytes,
+        client_inflight_bytes=config.max_inflight_bytes_per_client,
+        inflight_bytes=config.max_inflight_bytes // workers,
+        client_stall=config.client_stall_timeout_ms / 1000 or None,
         heartbeat_interval=config.heartbeat_interval_ms / 1000,
         attach_hold=config.attach_hold_ms / 1000,
         target_disable_drain=config.target_disable_drain_ms / 1000,

@@ -7,7 +7,7 @@ process or in one of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -23,6 +23,7 @@ from zdm.log import Log
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
+from zdm.net.in_flight import InFlight, Share
 from zdm.net.session_host import Logins
 from zdm.net.turns import AttachTurns
 
@@ -79,6 +80,7 @@ class Worker:
         self.turns: Final = AttachTurns()
         self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
         self._clients: Final[dict[ClientConnection, None]] = {}
+        self.in_flight: Final = InFlight(clock, snapshot.settings, self._shares, log)
         self._quiet_until = 0.0
         self._is_draining = False
         self._drained: Deferred[None] | None = None
@@ -116,6 +118,7 @@ class Worker:
         meter.pscache_entries = len(self.shared.prepared)
         meter.target_enabled = int(self.shared.snapshot.target_enabled)
         meter.target_attaching = self.attaching()
+        self.in_flight.fill_in(meter)
         return succeed(meter)
 
     def drain(self, limit: float) -> Deferred[None]:
@@ -130,6 +133,9 @@ class Worker:
         for connection in list(self._clients):
             connection.drain()
         return drained
+
+    def _shares(self) -> Iterable[Share]:
+        return (connection.share for connection in self._clients)
 
     # What the clients' connections ask
 

@@ -370,6 +370,40 @@ def test_a_client_that_does_not_read_is_not_read_for_and_not_read(stage: Stage) 
     assert read(client) == (True, True, True)
 
 
+def test_a_client_that_is_slow_loses_neither_answers_nor_its_clusters() -> None:
+    """Nobody reads the answers that are there: that is not the clusters' silence, and not the requests' time."""
+    stage = Stage(answer_timeouts=True, client_stall=None)
+    client = stage.ready_client()
+    client.sends(*(frames.query(stream, READ) for stream in range(300)))
+    stage.clock.advance(TIMEOUT - 1)
+    full(client, Side.CLIENT)
+    for _ in range(50):
+        stage.clock.advance(TIMEOUT / 5)
+    assert len(stage.timers()) == 1 and stage.timers()[0] > 1, "nothing can expire, so nobody looks all the time"
+    client.wire.empty()
+    assert stage.timers() == [pytest.approx(1, abs=0.01)], "what was left of the requests' time"
+    for request in client.clusters[ORIGIN].take()[:299]:
+        client.answer(ORIGIN, request, frames.void())
+    assert client.wire.take() == [frames.void(stream) for stream in range(299)]
+    stage.clock.advance(1.1)
+    assert [answer[2:5] for answer in client.wire.take()] == [b"\x01\x2b\x00"]
+    assert stage.log.texts("warn") == [] and client.wire.is_read
+
+
+def test_short_waits_for_a_client_gather() -> None:
+    """One that is drained many times a second is slow as well."""
+    stage = Stage(answer_timeouts=True)
+    client = stage.ready_client()
+    client.sends(frames.query(1, READ))
+    for _ in range(200):
+        full(client, Side.CLIENT)
+        stage.clock.advance(0.1)
+        client.wire.empty()
+    assert client.wire.take() == []
+    stage.clock.advance(TIMEOUT + 0.1)
+    assert [answer[2:5] for answer in client.wire.take()] == [b"\x00\x01\x00"]
+
+
 @pytest.mark.parametrize("side", CLUSTERS)
 def test_a_cluster_that_takes_nothing_stops_its_client(side: Side, stage: Stage) -> None:
     """Answers are still read: they are what lets the cluster go on."""

@@ -104,6 +104,7 @@ if TYPE_CHECKING or __name__ == "__main__":
     from zope.interface.verify import verifyObject
 
     from zdm.net.endpoints import ClientEndpoint, Port, ServerEndpoint
+    from zdm.net.transport import USUAL, SocketOptions
 else:
     Protocol = Factory = object
 
@@ -692,6 +693,53 @@ async def small_writes_leave_at_once_by_default() -> None:
     await client.until_lost()
     await close(port, writer)
     await accepted.until_lost()
+
+
+def probes_of(opened: socket.socket) -> tuple[int, ...]:
+    """Seconds of silence before the first, between two, and how many."""
+    return tuple(
+        opened.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    )
+
+
+@scenario
+async def sockets_are_as_the_options_say() -> None:
+    """On either end, whatever the loop's own defaults are."""
+    cases = ((USUAL, (15, 15, 9)), (SocketOptions(False, 7, 3), (7, 7, 3)), (SocketOptions(keep_alive_s=0), None))
+    for options, expected in cases:
+        servers = Recorders()
+        port = await future(ServerEndpoint(HOST, 0, options=options).listen(servers))
+        client = await future(ClientEndpoint(HOST, port.getHost().port, 5, options=options).connect(Recorders()))
+        for transport in (client.transport, (await servers.nth(1)).transport):
+            assert transport.getTcpNoDelay() == options.nodelay
+            assert transport.getTcpKeepAlive() == (expected is not None)
+            assert expected is None or probes_of(transport._socket()) == expected
+        client.transport.abortConnection()
+        await client.until_lost()
+        await close(port)
+
+
+@scenario
+async def what_the_socket_has_not_taken_is_known() -> None:
+    """A slow peer is told by it from one that takes nothing."""
+    port, accepted, reader, writer = await served()
+    pause_reading(writer)
+    assert accepted.transport.unsent() == 0
+    for _ in range(32):
+        accepted.transport.write(MEGABYTE)
+    while (before := accepted.transport.unsent()) == 32 << 20:
+        await asyncio.sleep(0)
+    assert 0 < before < 32 << 20
+    cast(asyncio.Transport, writer.transport).resume_reading()
+    await reader.readexactly(16 << 20)
+    assert 0 <= accepted.transport.unsent() <= 16 << 20
+    await reader.readexactly(16 << 20)
+    while accepted.transport.unsent():
+        await asyncio.sleep(0)
+    await close(port, writer)
+    await accepted.until_lost()
+    assert accepted.transport.unsent() == 0
 
 
 OUTCOMES: dict[str, dict[str, str]] = {}

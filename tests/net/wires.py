@@ -49,6 +49,8 @@ class Wire(StringTransport):
         self.writes: list[bytes] = []
         self.ended = ""
         self.is_closing = False
+        self.waiting = 0
+        """Bytes that the socket has not taken."""
 
     def connect(self) -> Wire:
         self.protocol.makeConnection(self)
@@ -58,6 +60,9 @@ class Wire(StringTransport):
         assert not self.ended, "written after the end"
         if not self.is_closing:
             self.writes.append(data)
+
+    def unsent(self) -> int:
+        return self.waiting
 
     def take(self) -> list[bytes]:
         """The frames written since the last call."""

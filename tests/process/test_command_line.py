@@ -108,3 +108,10 @@ def test_check_tells_of_a_state_file_that_cannot_be_used(sandbox: Sandbox, tmp_p
     assert done.returncode == 1 and path.read_text() == "{}"
     assert f"the state file {path} cannot be used: it is damaged: format" in done.stdout
     assert "ORIGIN: connecting" in done.stdout
+
+
+def test_check_tells_of_too_few_open_files(sandbox: Sandbox) -> None:
+    """The proxy would start, and refuse the clients that come last."""
+    done = run("check", ZDM_PROXY_MAX_CLIENT_CONNECTIONS="100000000", **settings(*sandbox.clusters))
+    assert done.returncode == 0
+    assert "100000000 clients (proxy_max_client_connections) may need 300000064" in done.stdout

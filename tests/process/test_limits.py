@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests import frames
 from tests.process.awaiting import until
-from tests.process.conftest import ORIGIN_LOGIN, TARGET_LOGIN, LayLink, StartProxy, StartSandbox
+from tests.process.conftest import ORIGIN_LOGIN, TARGET_LOGIN, StartProxy, StartSandbox
 from tests.process.running_proxy import Proxy
 from tests.process.sandbox import Sandbox
-
-MEGABYTE = 1 << 20
 
 
 def test_one_client_too_many_is_closed_without_a_byte(sandbox: Sandbox, proxy: StartProxy) -> None:
@@ -94,46 +92,3 @@ def test_a_frame_over_the_limit_is_refused_before_it_is_sent(sandbox: Sandbox, p
     assert answer.stream == 9
     assert answer.error[0] == 0x0A
     assert "200007 bytes" in answer.error[1]
-
-
-def test_a_client_that_reads_nothing_is_not_answered_into_memory(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
-    """What nobody takes must stay in the clusters, not pile up in the proxy: it serves others as well."""
-    running = proxy(*sandbox.clusters)
-    lazy, other = running.client(), running.client()
-    value = "x" * MEGABYTE
-    insert = lazy.prepare(f"INSERT INTO {ks}.t (k, v) VALUES (1, ?)")
-    assert lazy.ask(frames.execute(1, insert, [value.encode()])).is_void
-    before = running.resident_bytes()
-    lazy.send(b"".join(frames.query(stream, f"SELECT v FROM {ks}.t WHERE k = 1") for stream in range(120)))
-    most = 0
-    for _ in range(50):
-        assert other.query(f"SELECT k FROM {ks}.t WHERE k = 1").rows == [(1,)]
-        most = max(most, running.resident_bytes() - before)
-    assert most < 40 * MEGABYTE
-    for stream in range(120):
-        assert lazy.answer_to(stream).rows == [(value,)]
-    assert running.resident_bytes() - before < 60 * MEGABYTE
-
-
-def test_a_target_that_reads_nothing_is_not_written_to_from_memory(
-    sandbox: Sandbox, proxy: StartProxy, link: LayLink, ks: str
-) -> None:
-    """A client faster than target is slowed down by not being read."""
-    wire = link(sandbox.target)
-    running = proxy(sandbox.origin, wire)
-    client, other = running.client(), running.client()
-    insert = client.prepare(f"INSERT INTO {ks}.t (k, v) VALUES (?, ?)")
-    wire.stall()
-    before = running.resident_bytes()
-    value = b"x" * MEGABYTE
-    writes = b"".join(frames.execute(stream, insert, [frames.integer(stream), value]) for stream in range(120))
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(client.send, writes)
-        for _ in range(50):
-            assert other.query("SELECT key FROM system.local").rows == [("local",)]
-            assert running.resident_bytes() - before < 40 * MEGABYTE
-        assert not sending.done(), "all of it was taken in"
-        wire.resume()
-        sending.result()
-        assert all(client.answer_to(stream).is_void for stream in range(120))
-    assert sandbox.target.query(f"SELECT COUNT(*) FROM {ks}.t") == [(120,)]

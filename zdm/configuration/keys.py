@@ -146,6 +146,21 @@ class Config(BaseSettings):
     unprepared_recovery: str = _key("PROXY", "who prepares again what a cluster forgot: PROXY or CLIENT")
     proxy_timeout_response: str = _key("SILENT", "a request that timed out gets no answer (SILENT) or an ERROR")
     max_frame_bytes: _Int = _key(268435456, "largest frame accepted from a client or a cluster")
+    max_inflight_bytes_per_client: _Int = _key(
+        16777216, "bytes of one client's requests and answers under way; over it the client is not read"
+    )
+    max_inflight_bytes: _Int = _key(
+        268435456, "the same of all clients together; over it those who have most are not read"
+    )
+    client_stall_timeout_ms: _Int = _key(
+        60000, "longest time that a client may take nothing of its answers; then it is closed; 0: for ever"
+    )
+    proxy_listen_backlog: _Int = _key(1024, "connections that may wait to be accepted; the system may allow fewer")
+    tcp_nodelay: _Bool = _key(True, "send small writes at once, on the connections of clients and clusters")
+    tcp_keepalive_ms: _Int = _key(
+        15000, "silence after which the other end of a connection is probed, and time between probes; 0: no probes"
+    )
+    tcp_keepalive_probes: _Int = _key(9, "probes without an answer after which a connection is given up")
     log_format: str = _key("logfmt", "logfmt or json")
     proxy_advertised_datacenter: str = _key("", "datacenter shown to clients, empty: that of the cluster asked")
     proxy_advertised_rack: str = _key("", "rack shown to clients, empty: that of the cluster asked")

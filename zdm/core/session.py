@@ -122,6 +122,14 @@ class Session:
         is_lacking = state.target.state is not SideState.READY
         return is_lacking and state.phase is Phase.READY and state.snapshot.target_enabled
 
+    def kept_bytes(self) -> int:
+        """What is kept for the client, counted anew: not to be asked for every request."""
+        return self._incoming.size + self._state.kept_bytes()
+
+    def missing_bytes(self) -> int:
+        """What is still to come of a request that the client has begun to send; 0 where there is none."""
+        return self._incoming.needed - self._incoming.size if self._incoming.needed else 0
+
     @property
     def state(self) -> SessionState:
         """What the session knows; for tests and for the shell's log lines."""
@@ -183,6 +191,16 @@ class Session:
         if state.phase is not Phase.CLOSED:
             self._sides.lost(side, reason)
             self._close_if_drained()
+
+    def client_full(self, now: float) -> None:
+        """The client takes nothing, so the clusters are not read."""
+        self._state.now = now
+        self._sides.settling.block()
+
+    def client_drained(self, now: float) -> None:
+        """It takes something again."""
+        self._state.now = now
+        self._sides.settling.unblock()
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None, now: float) -> None:
         """What a `PrepareElsewhere` came to: opcode and body of the answer, or nothing where there was none."""

@@ -32,6 +32,9 @@ from zdm.protocol.responses import Supported
 SILENT_TIMEOUTS: Final = 3
 """Request timeouts for which a connection that owes answers may say nothing at all before it is given up."""
 
+_WORTHWHILE: Final = 0.25
+"""Seconds that must have gathered before the times of all requests are corrected by them."""
+
 MAX_OWED: Final = 256
 """Answers that a connection may owe by timeout before it is given up: what a stalled host leaves in one timeout."""
 
@@ -39,13 +42,15 @@ MAX_OWED: Final = 256
 class Settling:
     """Settles one session's requests."""
 
-    __slots__ = ("_dispatch", "_keyspace", "_state", "mending")
+    __slots__ = ("_blocked", "_blocked_since", "_dispatch", "_keyspace", "_state", "mending")
 
     def __init__(self, state: SessionState, dispatch: Dispatch, keyspace: Keyspace) -> None:
         self._state: Final = state
         self._dispatch: Final = dispatch
         self._keyspace: Final = keyspace
         self.mending: Final = Mending(state, dispatch, self.take)
+        self._blocked = 0.0
+        self._blocked_since: float | None = None
 
     def answered(self, request: PendingRequest, side: Side, frame: bytes) -> None:
         """A cluster's answer, under whatever id it travelled. Raises RemoteProtocolError where it can't be read."""
@@ -134,15 +139,37 @@ class Settling:
 
     def stalled(self, connector: ClusterConnector) -> bool:
         """The connection owes more late answers than it may, or owes some and has been silent for too long."""
+        if self._blocked_since is not None:
+            return False
         stalls_at = self.stalls_at(connector)
         return connector.owed > MAX_OWED or (stalls_at is not None and self._state.now >= stalls_at)
 
     def stalls_at(self, connector: ClusterConnector) -> float | None:
         """When a connection that owes answers has been silent for too long; nothing while it owes none."""
-        if not connector.owed:
+        if not connector.owed or self._blocked_since is not None:
             return None
         patience = SILENT_TIMEOUTS * self._state.snapshot.settings.request_timeout
         return max(connector.last_heard, connector.owed_since) + patience
+
+    def block(self) -> None:
+        """The client takes nothing, and clusters are not read because of that: nobody can answer in time."""
+        self._blocked_since = self._state.now
+
+    def unblock(self) -> None:
+        """It takes answers again. What it took to do so is neither the requests' time nor the clusters' silence."""
+        now = self._state.now
+        if self._blocked_since is not None:
+            self._blocked += now - self._blocked_since
+            self._blocked_since = None
+        if self._blocked < _WORTHWHILE:
+            return
+        for request in self._state.pending.values():
+            if not request.held:
+                request.started = min(now, request.started + self._blocked)
+        for side in CLUSTERS:
+            self._state.connector(side).last_heard = now
+        self._blocked = 0.0
+        self._state.sooner = True
 
     def lost(self, side: Side) -> None:
         """The connection to a cluster ended: no answer will come from it any more."""
@@ -217,9 +244,14 @@ class Settling:
         return found
 
     def _deadline(self, request: PendingRequest) -> float:
-        """When the request expires; a held one sooner, because it may be sent elsewhere meanwhile."""
+        """When the request expires; a held one sooner, because it may be sent elsewhere meanwhile.
+
+        Not while the client takes nothing, because its answer may be here long since.
+        """
         if request.held:
             return request.started + min(request.plan.timeout, self._state.snapshot.settings.attach_hold)
+        if self._blocked_since is not None:
+            return self._state.now + request.plan.timeout
         return request.started + request.plan.timeout
 
     def _give_up(self, request: PendingRequest) -> None:

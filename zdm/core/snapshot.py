@@ -47,6 +47,10 @@ class Settings:
     max_frame_bytes: int = DEFAULT_MAX_BYTES
     heartbeat_interval: float = 30.0
     held_bytes: int = 16 * 1024 * 1024
+    client_inflight_bytes: int = 16 * 1024 * 1024
+    inflight_bytes: int = 256 * 1024 * 1024
+    """What all sessions of one worker may have in flight; see `zdm.net.in_flight`."""
+    client_stall: float | None = 60.0
     attach_hold: float = 2.0
     target_disable_drain: float = 1.0
     target_park: float = 5.0

@@ -80,6 +80,19 @@ class SessionState:
         """The connector of a cluster."""
         return self.origin if side == Side.ORIGIN else self.target
 
+    def kept_bytes(self) -> int:
+        """Chunks of which a request is not answered, answers that wait for the other cluster's or are not whole.
+
+        One request of a chunk keeps all of it.
+        """
+        kept, chunk = self.origin.incoming.size + self.target.incoming.size, b""
+        for request in self.pending.values():
+            kept += len(request.origin) + len(request.target)
+            if request.chunk is not chunk:
+                chunk = request.chunk
+                kept += len(chunk)
+        return kept
+
     def answer(self, stream: int, opcode: int, body: bytes, flags: int = 0) -> None:
         """Send the client an answer made by the proxy."""
         self.outbox.append(encode_frame(self.version | RESPONSE_BIT, stream, opcode, body, flags))

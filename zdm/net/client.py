@@ -34,6 +34,7 @@ from zdm.core.state import Phase
 from zdm.net.cluster import LINGER, ClusterConnection, NoHostAnswered
 from zdm.net.elsewhere import Errands, Outcome
 from zdm.net.flow import Flow
+from zdm.net.in_flight import Share
 
 if TYPE_CHECKING:
     from zdm.net.session_host import SessionHost
@@ -50,10 +51,11 @@ class ClientConnection(Protocol):
         self._sides: Final[dict[Side, ClusterConnection]] = {}
         self._dialling: Final[dict[Side, tuple[ClusterConnection, Deferred[None]]]] = {}
         self._errands: Final = Errands(worker, self._prepared_elsewhere, self._fault)
-        self._flow: Final = Flow(worker.clock, self._stalled)
+        self._flow: Final = Flow(worker.clock, self._stalled, self._client_full, worker.in_flight.pauses)
         self._timer: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self.session: Session
+        self.share: Share
         self._feed: Any = None
 
     def connectionMade(self) -> None:
@@ -62,8 +64,9 @@ class ClientConnection(Protocol):
         here, there = self.transport.getHost(), self.transport.getPeer()
         name = f"{getattr(there, 'host', there)}:{getattr(there, 'port', '')}"
         self.session = Session(self._worker.shared, self._now(), getattr(here, "host", ""), name)
+        self.share = Share(self._worker.in_flight, self.session, self._flow, self.abort)
         self._feed = self.session.feed_client
-        self._flow.watch(Side.CLIENT, self.transport)
+        self._flow.watch(Side.CLIENT, self.transport, self._worker.shared.snapshot.settings.client_stall)
         self._worker.joined(self)
         try:
             self._turn()
@@ -75,6 +78,10 @@ class ClientConnection(Protocol):
         try:
             self._feed(data, self._now())
             self._turn()
+            share = self.share
+            share.left -= len(data)
+            if share.left < 0:
+                share.account()
         except Exception:
             self._fault()
 
@@ -83,6 +90,10 @@ class ClientConnection(Protocol):
         try:
             self.session.feed_cluster(side, data, self._now())
             self._turn()
+            share = self.share
+            share.left -= len(data)
+            if share.left < 0:
+                share.account()
         except Exception:
             self._fault()
 
@@ -163,6 +174,8 @@ class ClientConnection(Protocol):
         try:
             what(*arguments, self._now())
             self._turn()
+            if self.share.left < 0:
+                self.share.account()
         except Exception:
             self._fault()
 
@@ -204,8 +217,22 @@ class ClientConnection(Protocol):
         self._worker.unreachable(side, reason, self.session)
         self._tell(self.session.cluster_lost, side, f"it could not be opened: {reason}")
 
+    def _client_full(self, is_full: bool) -> None:
+        if is_full:
+            self.session.client_full(self._now())
+        else:
+            self._tell(self.session.client_drained)
+
     def _stalled(self, side: Side) -> None:
-        """A cluster has taken nothing for as long as a request may take, and its client is not read meanwhile."""
+        """A cluster has taken nothing for as long as a request may take, and its client is not read meanwhile.
+
+        Or it is the client that takes nothing, and its answers are kept meanwhile.
+        """
+        if side is Side.CLIENT:
+            name, limit = self.session.state.client_name, self._worker.shared.snapshot.settings.client_stall
+            self._worker.log.warn(f"Closing client {name}: it has taken nothing of its answers for {limit:g} s.")
+            self.abort()
+            return
         connection = self._sides.pop(side, None)
         if connection is not None:
             self._flow.forget(side)

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zdm.net.transport import Address, LoopTransport, address_of
+from zdm.net.transport import USUAL, Address, LoopTransport, SocketOptions, address_of
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -95,10 +95,11 @@ class Port:
 class ServerEndpoint:
     """Listens on `host`:`port` (IPv4, IPv6, or a name: then on each of its addresses). Port 0 takes a free one."""
 
-    def __init__(self, host: str, port: int, backlog: int = 1024) -> None:
+    def __init__(self, host: str, port: int, backlog: int = 1024, options: SocketOptions = USUAL) -> None:
         self._host = host
         self._port = port
         self._backlog = backlog
+        self._options = options
 
     def listen(self, protocolFactory: IProtocolFactory) -> defer.Deferred[IListeningPort]:
         """Fires with the `Port`, or fails with `CannotListenError`."""
@@ -108,7 +109,7 @@ class ServerEndpoint:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: LoopTransport(factory), self._host, self._port, backlog=self._backlog
+                lambda: LoopTransport(factory, self._options), self._host, self._port, backlog=self._backlog
             )
         except OSError as refused:
             raise error.CannotListenError(self._host, self._port, refused) from refused
@@ -120,10 +121,18 @@ class ServerEndpoint:
 class ClientEndpoint:
     """Connects to `host`:`port` within `timeout_s` seconds, from `local_address` (an IP address) where one is given."""
 
-    def __init__(self, host: str, port: int, timeout_s: float, local_address: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout_s: float,
+        local_address: str | None = None,
+        options: SocketOptions = USUAL,
+    ) -> None:
         self._host = host
         self._port = port
         self._timeout_s = timeout_s
+        self._options = options
         self._local = None if local_address is None else (local_address, 0)
 
     def connect(self, protocolFactory: IProtocolFactory) -> defer.Deferred[IProtocol]:
@@ -140,7 +149,7 @@ class ClientEndpoint:
         try:
             async with asyncio.timeout(self._timeout_s):
                 _, attached = await loop.create_connection(
-                    lambda: LoopTransport(factory), self._host, self._port, local_addr=self._local
+                    lambda: LoopTransport(factory, self._options), self._host, self._port, local_addr=self._local
                 )
         except OSError as failed:
             raise self._connect_error(failed) from failed

@@ -15,6 +15,7 @@ from zdm.core.session import Session
 from zdm.core.snapshot import Shared
 from zdm.log import Log
 from zdm.net.cluster import ClusterConnection, EndpointFactory
+from zdm.net.in_flight import InFlight
 from zdm.net.turns import AttachTurns
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class SessionHost(Protocol):
     @property
     def clock(self) -> IReactorTime:
         """For timers."""
+
+    @property
+    def in_flight(self) -> InFlight:
+        """What the clients have in flight."""
 
     @property
     def endpoint_factory(self) -> EndpointFactory:

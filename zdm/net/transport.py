@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from twisted.internet import error
@@ -40,10 +41,35 @@ RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() an
 NETWORK_ERRORS: Final = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENETRESET, errno.ENOTCONN}
 )
-# As the reference's platform has it: first after 15 s of silence, then every 15 s, given up after 9 without an answer.
-_PROBES: Final = (
-    ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 9)) if sys.platform == "linux" else ()
-)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOptions:
+    """What is asked of the system for each connection.
+
+    `nodelay`: small writes are sent at once. `keep_alive_s`: seconds of silence after which the other end is probed,
+    and between two probes, of which `probes` may go unanswered; 0: no probes. So a peer that vanished without a word is
+    found out. The defaults are those of the reference's platform.
+    """
+
+    nodelay: bool = True
+    keep_alive_s: int = 15
+    probes: int = 9
+
+    def apply(self, opened: socket.socket) -> None:
+        """Raises OSError where the peer is gone already."""
+        if not self.nodelay:  # both loops have set it
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        if not self.keep_alive_s:
+            return
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.keep_alive_s)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, self.keep_alive_s)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, self.probes)
+
+
+USUAL: Final = SocketOptions()
 
 
 def address_of(name: Sequence[Any] | None) -> Address:
@@ -63,14 +89,15 @@ class LoopTransport(asyncio.BaseProtocol):
     """
 
     __slots__ = (
-        "_aborted", "_congested", "_ended", "_factory", "_host", "_loop_transport", "_peer", "_producer",
+        "_aborted", "_congested", "_ended", "_factory", "_host", "_loop_transport", "_options", "_peer", "_producer",
         "data_received", "disconnecting", "wrapped", "write",
     )  # fmt: skip
 
     data_received: Callable[[bytes], None]
     write: Callable[[bytes], None]
 
-    def __init__(self, factory: IProtocolFactory) -> None:
+    def __init__(self, factory: IProtocolFactory, options: SocketOptions = USUAL) -> None:
+        self._options = options
         self.data_received = self.write = _discard
         self.disconnecting = False
         self.wrapped: IProtocol | None = None
@@ -96,7 +123,8 @@ class LoopTransport(asyncio.BaseProtocol):
         if built is None:
             self._refuse()
             return
-        self._keep_alive()
+        with suppress(OSError):  # the peer may be gone already, which is about to be told
+            self._options.apply(self._socket())
         self.wrapped = built
         self.data_received = built.dataReceived
         self._loop_transport.set_protocol(self)  # uvloop looks `data_received` up here, once
@@ -107,14 +135,6 @@ class LoopTransport(asyncio.BaseProtocol):
         self.disconnecting = True
         self.data_received = self.write = _discard
         self._loop_transport.abort()
-
-    def _keep_alive(self) -> None:
-        """A peer that vanished without a word is found out, so that it does not hold its connection for ever."""
-        opened = self._socket()
-        with suppress(OSError):  # the peer may be gone already, which is about to be told
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _PROBES:
-                opened.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def eof_received(self) -> None:
         self._loop_transport.abort()
@@ -183,6 +203,10 @@ class LoopTransport(asyncio.BaseProtocol):
     def resumeProducing(self) -> None:
         if not self.disconnecting:
             self._loop_transport.resume_reading()
+
+    def unsent(self) -> int:
+        """Bytes that were written and that the socket has not taken yet."""
+        return 0 if self._ended else self._loop_transport.get_write_buffer_size()
 
     def stopProducing(self) -> None:
         self.loseConnection()

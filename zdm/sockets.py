@@ -1,0 +1,65 @@
+"""What is asked of the operating system: how many sockets there may be, and how they behave.
+
+A socket is an open file. A client needs three: its own, and one to each cluster. The soft limit of open files is only
+a default of the shell or the service manager, so the proxy raises it; the hard one is the operator's.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from typing import Final
+
+from zdm.config import Config
+from zdm.log import Log
+from zdm.net.cluster import EndpointFactory
+from zdm.net.endpoints import ClientEndpoint, ServerEndpoint
+from zdm.net.transport import SocketOptions
+
+_FILES_PER_CLIENT: Final = 3
+_OTHER_FILES: Final = 64
+
+
+def socket_options(config: Config) -> SocketOptions:
+    """As configured; the system counts in whole seconds, and less than one is one."""
+    seconds = -(-config.tcp_keepalive_ms // 1000)
+    return SocketOptions(config.tcp_nodelay, seconds, config.tcp_keepalive_probes)
+
+
+def dialling(config: Config) -> EndpointFactory:
+    """The way to any host: an endpoint for a host, a port and a timeout in seconds."""
+    options = socket_options(config)
+    return lambda host, port, timeout: ClientEndpoint(host, port, timeout, options=options)
+
+
+def listening(config: Config) -> Callable[[str, int], ServerEndpoint]:
+    """The way to listen: an endpoint for a host and a port."""
+    options, backlog = socket_options(config), config.proxy_listen_backlog
+    return lambda host, port: ServerEndpoint(host, port, backlog, options)
+
+
+def raise_file_limit(config: Config, log: Log) -> None:
+    """Use as many open files as the system allows; warn where that is too few for the configured clients."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            limit = hard
+        except (OSError, ValueError) as refused:  # some systems name no limit and have one
+            log.debug(f"The limit of open files stays at {limit}: {refused}")
+    lacking = file_shortage(config, limit)
+    if lacking:
+        log.warn(lacking)
+
+
+def file_shortage(config: Config, limit: int | None = None) -> str:
+    """Why `limit` open files, the hard limit where it is not given, are too few; empty where they are enough."""
+    if limit is None:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = config.proxy_max_client_connections * _FILES_PER_CLIENT + _OTHER_FILES
+    if limit == resource.RLIM_INFINITY or limit >= needed:
+        return ""
+    return (
+        f"At most {limit} files can be open, and {config.proxy_max_client_connections} clients "
+        f"(proxy_max_client_connections) may need {needed}: raise the limit of open files, or lower that key."
+    )
