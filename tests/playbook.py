@@ -35,7 +35,7 @@ from tests.stage import (
     under,
 )
 from zdm.core.clusters import Side
-from zdm.core.commands import Attached, Close, Command, Connect, LoginJudged, Note, VerifyLogin
+from zdm.core.commands import Attached, Close, Command, Connect, LoginJudged, Note, Recognition, VerifyLogin
 from zdm.core.credentials import Credentials
 from zdm.core.handover import Handover
 from zdm.core.session import Session
@@ -173,11 +173,13 @@ class Play:
         self.shared.replace(snapshot)
         self._do(lambda: self.session.apply(snapshot, self.now))
 
-    def verify(self, is_known: bool) -> None:
+    def verify(self, login: bool | Recognition) -> None:
         """Whether target accepted the client's login before."""
+        if isinstance(login, bool):
+            login = Recognition.KNOWN if login else Recognition.UNKNOWN
         self.expect_a(VerifyLogin)
-        self._write(f"the login is {'known' if is_known else 'not known'}")
-        self._do(lambda: self.session.login_verified(is_known, self.now))
+        self._write(f"the login is {login.name.lower()}")
+        self._do(lambda: self.session.login_verified(login, self.now))
 
     def drain(self) -> None:
         self._write("drain")

@@ -25,6 +25,7 @@ from tests.net.ports import Ports
 from tests.net.wires import Wire
 from zdm.admin.switch import TargetState
 from zdm.config import Config
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.target_mode import TargetMode
 from zdm.lasting_state import at_start
@@ -391,11 +392,11 @@ def test_a_login_that_target_accepted_is_kept_for_the_next_process(tmp_path: Pat
     saved = StateFile(path).read()
     assert [login.user for login in saved.logins] == ["app"]
     after = World(saved).start().service._worker
-    answers: list[bool] = []
+    answers: list[Recognition] = []
     assert after is not None
     for password in ("the-password", "another"):
         after.logins.verify(Credentials("app", password)).addCallback(answers.append)
-    assert answers == [True, False]
+    assert answers == [Recognition.KNOWN, Recognition.UNKNOWN]
 
 
 def test_what_is_known_of_target_is_kept_for_the_next_process(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tests import frames
 from tests.playbook import Play
 from tests.stage import AUTHENTICATION_ERROR, CLIENT, ORIGIN, ORIGIN_USER, PROTOCOL_ERROR, TARGET, TARGET_USER, stage
 from zdm.core.clusters import Side
-from zdm.core.commands import Connect, LoginJudged, VerifyLogin
+from zdm.core.commands import Connect, LoginJudged, Recognition, VerifyLogin
 from zdm.core.credentials import DSE_AUTHENTICATOR, Credentials
 from zdm.core.snapshot import TargetMode
 from zdm.core.state import Phase
@@ -152,6 +152,18 @@ def test_a_check_that_takes_too_long_ends_the_handshake() -> None:
     play.time_passes(10.1)
     play.expect_note("warn", "the check of its login")
     play.expect_close(CLIENT)
+
+
+@pytest.mark.parametrize("origin_asks", [True, False])
+def test_a_login_that_nobody_has_looked_at_is_called_neither_right_nor_wrong(origin_asks: bool) -> None:
+    """Too many came at once. The client is closed without an answer, so that its driver tries again: an ERROR here, of
+    any code, ends that for python's (cassandra.connection, `_handle_auth_response`).
+    """
+    with off(origin_asks=origin_asks) as play:
+        play.expect_client(frames.authenticate(1))
+        sends_credentials(play, SOMEBODY)
+        play.verify(Recognition.UNSEEN)
+        play.expect_close(CLIENT)
 
 
 # Switched off in the middle of a handshake

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.net.nodes import Lines
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.net import logins
 from zdm.net.logins import MOST_OF_A_USER, MOST_RUNNING, MOST_WAITING, AcceptedLogins, matching, new_record
@@ -17,6 +18,7 @@ from zdm.state_file import LoginRecord
 APP = Credentials("app", "right")
 WRONG = Credentials("app", "wrong")
 OTHER = Credentials("other", "right")
+IN, OUT, UNSEEN = [Recognition.KNOWN], [Recognition.UNKNOWN], [Recognition.UNSEEN]
 
 
 class Threads:
@@ -66,16 +68,22 @@ class World:
         self.threads.finish()
         return self
 
-    def ask(self, credentials: Credentials) -> list[bool]:
+    def ask(self, credentials: Credentials) -> list[Recognition]:
         """The answer, as soon as there is one."""
-        answers: list[bool] = []
+        answers: list[Recognition] = []
         self.logins.verify(credentials).addCallback(answers.append)
         return answers
 
     def verify(self, credentials: Credentials) -> bool:
+        """Whether it is known; AssertionError where it is not looked at."""
         answers = self.ask(credentials)
         self.threads.finish()
-        return answers[0]
+        assert answers in (IN, OUT)
+        return answers == IN
+
+    def guess(self, count: int, user: str = "app") -> list[list[Recognition]]:
+        """So many different wrong passwords at once."""
+        return [self.ask(Credentials(user, f"guess {number}")) for number in range(count)]
 
     def restarted(self) -> World:
         """The process after, with what was kept."""
@@ -117,7 +125,7 @@ def test_it_is_let_in_before_its_hash_is_made() -> None:
     """Target may be disabled in that very moment."""
     world = World()
     world.logins.accepted(APP)
-    assert world.ask(APP) == [True]
+    assert world.ask(APP) == IN
 
 
 def test_names_and_passwords_are_not_run_together() -> None:
@@ -165,7 +173,7 @@ def test_what_target_says_counts_more_than_what_is_being_compared() -> None:
     answers = world.ask(APP)
     world.logins.refused(APP)
     world.threads.finish()
-    assert answers == [False]
+    assert answers == OUT
 
 
 # What is kept
@@ -226,7 +234,7 @@ def test_in_the_process_that_met_it_no_login_takes_scrypt_again() -> None:
     world = World().accept(APP)
     hashed = world.threads.done
     for number in range(20):
-        assert world.ask(APP) == [True] and world.ask(Credentials("app", str(number))) == [False]
+        assert world.ask(APP) == IN and world.ask(Credentials("app", str(number))) == OUT
         world.logins.refused(Credentials("app", str(number)))
     assert world.threads.begun == [] and world.threads.done == hashed
 
@@ -234,7 +242,7 @@ def test_in_the_process_that_met_it_no_login_takes_scrypt_again() -> None:
 def test_a_user_that_target_never_accepted_costs_nothing() -> None:
     """There is nothing to compare with."""
     world = World().accept(APP).restarted()
-    assert world.ask(OTHER) == [False] and world.threads.begun == []
+    assert world.ask(OTHER) == OUT and world.threads.begun == []
 
 
 def test_after_a_restart_each_login_is_compared_once() -> None:
@@ -243,22 +251,59 @@ def test_after_a_restart_each_login_is_compared_once() -> None:
     answers = [world.ask(one) for one in (APP, WRONG) for _ in range(100)]
     assert len(world.threads.begun) == 2
     world.threads.finish()
-    assert answers == [[True]] * 100 + [[False]] * 100 and world.threads.done == 2
-    assert world.ask(APP) == [True] and world.ask(WRONG) == [False] and world.threads.begun == []
-    assert world.ask(Credentials("app", "never sent before")) == [False] and world.threads.begun == []
+    assert answers == [IN] * 100 + [OUT] * 100 and world.threads.done == 2
+    assert world.ask(APP) == IN and world.ask(WRONG) == OUT and world.threads.begun == []
+    assert world.ask(Credentials("app", "never sent before")) == OUT and world.threads.begun == []
 
 
-def test_few_are_compared_at_a_time_few_wait_and_more_are_refused() -> None:
-    """Whoever tries passwords must not get the processor: it is the requests' (design of the toggle)."""
+def test_few_are_compared_at_a_time_few_wait_and_more_are_not_looked_at() -> None:
+    """Whoever tries passwords must not get the processor. Nor is a login called wrong that nobody has looked at."""
     world = World().accept(APP).restarted()
-    guesses = [world.ask(Credentials("app", str(number))) for number in range(MOST_RUNNING + MOST_WAITING + 3)]
+    guesses = world.guess(MOST_RUNNING + MOST_WAITING + 3)
     assert len(world.threads.begun) == MOST_RUNNING
-    assert guesses[-3:] == [[False]] * 3 and guesses[:-3] == [[]] * (MOST_RUNNING + MOST_WAITING)
+    assert guesses[-3:] == [UNSEEN] * 3 and guesses[:-3] == [[]] * (MOST_RUNNING + MOST_WAITING)
+    assert world.ask(APP) == UNSEEN
     (line,) = world.log.texts("warn")
-    assert line.startswith("Logins are refused unseen: target is disabled, and too many others wait")
+    assert line.startswith("Clients are turned away unseen: target is disabled, and too many other logins wait")
     world.threads.finish()
-    assert guesses == [[False]] * len(guesses)
+    assert guesses == [OUT] * (MOST_RUNNING + MOST_WAITING) + [UNSEEN] * 3
     assert world.verify(APP)
+
+
+def test_who_tries_passwords_of_one_user_does_not_keep_another_one_out() -> None:
+    """A place in the queue and the next turn are for who has not had one: the guesses give way."""
+    world = World().accept(APP, OTHER).restarted()
+    guesses = world.guess(MOST_RUNNING + MOST_WAITING)
+    right = world.ask(OTHER)
+    assert right == [] and guesses[-1] == UNSEEN and guesses[:-1] == [[]] * (len(guesses) - 1)
+    for _ in range(MOST_RUNNING + 2):
+        world.threads.finish_one()
+    assert right == IN
+
+
+def test_a_login_that_nobody_waits_for_any_more_is_not_compared() -> None:
+    """Its client was closed by the time limit of the handshake, and comes again: that would be work for nobody."""
+    world = World().accept(APP).restarted()
+    world.guess(MOST_RUNNING)
+    gone, other = (world.logins.verify(APP) for _ in range(2))
+    gone.addErrback(lambda _: None)
+    other.addErrback(lambda _: None)
+    gone.cancel()
+    assert len(world.logins._waiting) == 1, "one of the two waits still"
+    other.cancel()
+    assert len(world.logins._waiting) == 0
+    world.threads.finish()
+    assert world.threads.done == MOST_RUNNING and world.verify(APP)
+
+
+def test_a_login_that_is_being_compared_is_known_although_its_client_has_left() -> None:
+    """The work is done: the client finds the answer when it comes again, even before that."""
+    world = World().accept(APP).restarted()
+    world.logins.verify(APP).addErrback(lambda _: None).cancel()
+    again = world.ask(APP)
+    assert len(world.threads.begun) == 1
+    world.threads.finish()
+    assert again == IN and world.threads.done == 1 and world.ask(APP) == IN
 
 
 def test_that_too_many_wait_is_told_again_after_all_were_answered() -> None:
@@ -308,7 +353,7 @@ def test_a_login_that_could_not_be_compared_is_not_let_in_this_time() -> None:
     world = World().accept(APP).restarted()
     answers = world.ask(APP)
     world.threads.finish_one(MemoryError("no memory"))
-    assert answers == [False]
+    assert answers == UNSEEN
     assert world.log.texts("error") == ["A login could not be compared with those that target accepted: no memory"]
     assert world.verify(APP)
 

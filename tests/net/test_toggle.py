@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests import frames
 from tests.net.wires import HOSTS, ORIGIN, TARGET, Client, Stage
 from tests.stage import TARGET_USER
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
@@ -227,6 +229,31 @@ def test_an_unknown_login_is_refused_while_target_is_off(stage: Toggled) -> None
     stage.settle()
     (answer,) = client.wire.take()
     assert b"Provided username somebody and/or password are incorrect" in answer
+
+
+@pytest.mark.parametrize("end", ["the client", "the time limit"])
+def test_a_client_that_is_gone_waits_for_no_login_any_more(stage: Toggled, end: str) -> None:
+    """Else the queue fills with logins that nobody asks about."""
+    left: list[Deferred[Recognition]] = []
+
+    class Book:
+        def verify(self, credentials: Credentials) -> Deferred[Recognition]:
+            return Deferred(left.append)
+
+    stage.worker.logins = Book()  # type: ignore[assignment,misc]  # one that never answers
+    stage.switch(False, auth_required=True)
+    client = stage.client()
+    client.attach(ORIGIN)
+    client.sends(frames.startup(1))
+    client.introduce(ORIGIN)
+    client.sends(frames.auth_response(2, b"\0somebody\0right"))
+    assert left == []
+    if end == "the client":
+        client.wire.end()
+    else:
+        stage.clock.advance(10.1)
+    stage.settle()
+    assert len(left) == 1 and stage.timers() == []
 
 
 def test_a_client_is_not_drained_because_its_parked_host_is_gone(stage: Toggled) -> None:

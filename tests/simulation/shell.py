@@ -16,7 +16,7 @@ from tests.simulation.nodes import NodeConnection
 from tests.simulation.schedule import Event, Violation
 from tests.simulation.statements import Answered, Asked
 from zdm.core.clusters import CLUSTERS, Side
-from zdm.core.commands import Close, Command, Connect, LoginJudged, Note, PrepareElsewhere, VerifyLogin
+from zdm.core.commands import Close, Command, Connect, LoginJudged, Note, PrepareElsewhere, Recognition, VerifyLogin
 from zdm.core.credentials import Credentials
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
@@ -219,7 +219,10 @@ class Shell:
 
     def _verified(self, credentials: Credentials) -> None:
         if not self.is_over:
-            self.session.login_verified(credentials in self.world.logins, self._schedule.now)
+            login = Recognition.KNOWN if credentials in self.world.logins else Recognition.UNKNOWN
+            if self._schedule.chance(0.05):
+                login = Recognition.UNSEEN
+            self.session.login_verified(login, self._schedule.now)
             self._turn()
 
     def _connect(self, side: Side, is_eager: bool) -> None:

@@ -7,6 +7,7 @@ connection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from zdm.core.clusters import Side
 from zdm.core.credentials import Credentials
@@ -62,6 +63,15 @@ class PrepareElsewhere:
     keyspace: str
     text: str
     ticket: int
+
+
+class Recognition(Enum):
+    """What a `VerifyLogin` came to."""
+
+    KNOWN = 0
+    UNKNOWN = 1
+    UNSEEN = 2
+    """It may be either: nobody has looked."""
 
 
 @dataclass(frozen=True, slots=True)

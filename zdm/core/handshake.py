@@ -9,12 +9,12 @@ switched meanwhile; `admission` then says who checks the client.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
 from zdm.core.admission import Admission
 from zdm.core.aggregation import error_code
 from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side, other
+from zdm.core.commands import Recognition
 from zdm.core.connector import SideState
 from zdm.core.credentials import (
     AuthenticationRule,
@@ -25,7 +25,7 @@ from zdm.core.credentials import (
 )
 from zdm.core.options import startup_body
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal, refuses
-from zdm.core.state import Phase, SessionState
+from zdm.core.state import Phase, SessionState, Step
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import with_stream
@@ -45,20 +45,6 @@ from zdm.protocol.primitives import encode_bytes
 from zdm.protocol.responses import Supported
 
 _STREAM: Final = 0  # one frame at a time, so any id will do towards the clusters
-
-
-class Step(Enum):
-    """What is awaited."""
-
-    CLIENT = 0
-    """The client's next frame."""
-    OPTIONS = 1
-    STARTUP = 2
-    AUTHENTICATION = 3
-    """The auth-primary's answer to the client's credentials."""
-    SECONDARY = 4
-    VERIFICATION = 5
-    """Whether target accepted the client's credentials before."""
 
 
 class ClientHandshake:
@@ -202,10 +188,15 @@ class ClientHandshake:
             else:
                 self._vouch()
 
-    def login_verified(self, is_known: bool) -> None:
+    def login_verified(self, login: Recognition) -> None:
         """Whether target accepted the client's credentials before."""
-        if self.step is Step.VERIFICATION:
-            self._verified(is_known)
+        if self.step is not Step.VERIFICATION:
+            return
+        if login is Recognition.UNSEEN:
+            # without an ERROR: there are drivers that take any for a wrong password, and do not try again
+            self._state.close("too many logins are to be compared")
+        else:
+            self._verified(login is Recognition.KNOWN)
 
     def _awaits_from_target(self, waited_for: int) -> bool:
         """Nothing more is to come before the next step, now that target has no say."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from zdm.core.answers import overloaded
 from zdm.core.clusters import ORIGIN_BIT, TARGET_BIT, Side
-from zdm.core.commands import Command, RefreshSchema
+from zdm.core.commands import Command, Recognition, RefreshSchema
 from zdm.core.connector import Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
@@ -209,11 +209,11 @@ class Session:
             self._sides.settling.mending.prepared_elsewhere(ticket, answer)
             self._close_if_drained()
 
-    def login_verified(self, is_known: bool, now: float) -> None:
+    def login_verified(self, login: Recognition, now: float) -> None:
         """What a `VerifyLogin` came to."""
         self._state.now = now
         if self._state.phase is Phase.HANDSHAKE:
-            self._early.handshake.login_verified(is_known)
+            self._early.handshake.login_verified(login)
             self._early.feed(b"")
             self._after_early()
 

@@ -33,6 +33,20 @@ class Phase(Enum):
     CLOSED = 4
 
 
+class Step(Enum):
+    """What a handshake awaits."""
+
+    CLIENT = 0
+    """The client's next frame."""
+    OPTIONS = 1
+    STARTUP = 2
+    AUTHENTICATION = 3
+    """The auth-primary's answer to the client's credentials."""
+    SECONDARY = 4
+    VERIFICATION = 5
+    """Whether target accepted the client's credentials before."""
+
+
 class SessionState:
     """Everything known of one client connection."""
 

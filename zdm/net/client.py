@@ -24,6 +24,7 @@ from zdm.core.commands import (
     LoginJudged,
     Note,
     PrepareElsewhere,
+    Recognition,
     RefreshSchema,
     VerifyLogin,
 )
@@ -52,6 +53,7 @@ class ClientConnection(Protocol):
         self._dialling: Final[dict[Side, tuple[ClusterConnection, Deferred[None]]]] = {}
         self._errands: Final = Errands(worker, self._prepared_elsewhere, self._fault)
         self._flow: Final = Flow(worker.clock, self._stalled, self._client_full, worker.in_flight.pauses)
+        self._verifying: Deferred[Recognition] | None = None
         self._timer: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self.session: Session
@@ -288,9 +290,9 @@ class ClientConnection(Protocol):
             self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
 
     def _verify(self, command: VerifyLogin) -> None:
-        verifying = self._worker.logins.verify(command.credentials)
-        verifying.addCallback(lambda is_known: self._tell(self.session.login_verified, is_known))
-        verifying.addErrback(self._fault)
+        self._verifying = self._worker.logins.verify(command.credentials)
+        telling = self._verifying.addCallback(lambda login: self._tell(self.session.login_verified, login))
+        telling.addErrback(lambda failed: None if failed.check(CancelledError) else self._fault(failed))
 
     def _prepared_elsewhere(self, ticket: int, outcome: Outcome) -> None:
         self._tell(self.session.prepared_elsewhere, ticket, outcome)
@@ -321,6 +323,8 @@ class ClientConnection(Protocol):
             if timer is not None and timer.active():
                 timer.cancel()
         self._timer = None
+        if self._verifying is not None:
+            self._verifying.cancel()  # nothing happens where it has come
         self._flow.forget(Side.CLIENT)
         for side in CLUSTERS:
             self._part(side)

@@ -2,8 +2,8 @@
 
 Kept for a restart as scrypt hashes, a few for each user name. A login seen in this process is recognised by a keyed
 hash in memory, so it costs next to nothing; only one of the process before is compared with scrypt, which takes a tenth
-of a second, in threads. Few of these at a time, and few that wait: whoever tries passwords is refused before he gets
-the processor.
+of a second, in threads. Few of these at a time, and few that wait: whoever tries passwords does not get the processor.
+Users take turns, so he does not get those of others either. Who finds no place is turned away unseen.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.log import Log
+from zdm.net.fair_queue import FairQueue
 from zdm.net.threads import Run
 from zdm.state_file import LoginRecord
 
@@ -93,8 +95,8 @@ class AcceptedLogins:
         self._verdicts: Final[OrderedDict[bytes, bool]] = OrderedDict()
         self._unsettled: Final[OrderedDict[bytes, Credentials]] = OrderedDict()
         self._is_settling = False
-        self._askers: Final[dict[bytes, list[Deferred[bool]]]] = {}
-        self._waiting: Final[deque[_Question]] = deque()
+        self._askers: Final[dict[bytes, list[Deferred[Recognition]]]] = {}
+        self._waiting: Final = FairQueue[_Question](MOST_WAITING)
         self._running = 0
         self._is_full = False
         for record in records:
@@ -114,58 +116,72 @@ class AcceptedLogins:
         """Target has refused these: they are not to be let in any more."""
         self._learn(credentials, False)
 
-    def verify(self, credentials: Credentials) -> Deferred[bool]:
-        """Whether target accepted these before. False as well where too many wait for that answer."""
+    def verify(self, credentials: Credentials) -> Deferred[Recognition]:
+        """Whether target accepted these before; UNSEEN where too many wait for that answer. May be cancelled."""
         question = _Question(self._fingerprint(credentials), credentials)
         verdict = self._verdicts.get(question.fingerprint)
         if verdict is None and not self._takes_scrypt(question):
             verdict = self._recognised(question) is not None
         if verdict is not None:
-            return succeed(verdict)
-        answer: Deferred[bool] = Deferred()
-        if question.fingerprint in self._askers:  # a pool of connections asks the same, all at once
-            self._askers[question.fingerprint].append(answer)
-        elif len(self._waiting) < MOST_WAITING:
-            self._askers[question.fingerprint] = [answer]
-            self._waiting.append(question)
-            self._verify_next()
+            return succeed(_recognition(verdict))
+        answer: Deferred[Recognition] = Deferred(lambda asker: self._leave(question, asker))
+        askers = self._askers.get(question.fingerprint)
+        if askers is not None:  # a pool of connections asks the same, all at once
+            askers.append(answer)
         else:
-            self._tell_full()
-            answer.callback(False)
+            self._askers[question.fingerprint] = [answer]
+            self._line_up(question)
         return answer
 
     # What somebody waits for
 
+    def _line_up(self, question: _Question) -> None:
+        superfluous = self._waiting.put(question.credentials.username, question)
+        if superfluous is not None:
+            self._tell_full()
+            self._answer(superfluous, Recognition.UNSEEN)
+        self._verify_next()
+
+    def _leave(self, question: _Question, asker: Deferred[Recognition]) -> None:
+        """Who asked is gone; a question that nobody asks any more needs no scrypt."""
+        askers = self._askers[question.fingerprint]
+        askers.remove(asker)
+        if not askers and self._waiting.remove(question.credentials.username, question):
+            del self._askers[question.fingerprint]
+
     def _verify_next(self) -> None:
         while self._waiting and self._running < MOST_RUNNING:
             self._running += 1
-            self._verify(self._waiting.popleft())
+            self._verify(self._waiting.take())
         self._is_full = self._is_full and bool(self._waiting)
 
     def _verify(self, question: _Question) -> None:
         judging = Deferred.fromCoroutine(self._judge(question))
         judging.addErrback(self._broken)
-        judging.addCallback(self._verified, question.fingerprint)
+        judging.addCallback(self._verified, question)
 
-    async def _judge(self, question: _Question) -> bool:
+    async def _judge(self, question: _Question) -> Recognition:
         found = await self._find(question)
         # target may have been asked meanwhile, and knows best
         verdict = self._verdicts.get(question.fingerprint, found is not None)
         self._remember(question.fingerprint, verdict)
-        return verdict
+        return _recognition(verdict)
 
-    def _verified(self, verdict: bool, fingerprint: bytes) -> None:
+    def _verified(self, login: Recognition, question: _Question) -> None:
         self._running -= 1
-        for asker in self._askers.pop(fingerprint):
-            asker.callback(verdict)
+        self._answer(question, login)
         self._verify_next()
+
+    def _answer(self, question: _Question, login: Recognition) -> None:
+        for asker in self._askers.pop(question.fingerprint):
+            asker.callback(login)
 
     def _tell_full(self) -> None:
         if not self._is_full:
             self._is_full = True
             self._log.warn(
-                "Logins are refused unseen: target is disabled, and too many others wait to be compared with those "
-                "that it accepted."
+                "Clients are turned away unseen: target is disabled, and too many other logins wait to be compared "
+                "with those that it accepted. Their drivers will try again."
             )
 
     # What nobody waits for: one after the other
@@ -258,7 +274,11 @@ class AcceptedLogins:
         length = len(name).to_bytes(4, "big")
         return hashlib.blake2b(length + name + password, key=self._key, digest_size=32).digest()
 
-    def _broken(self, failure: Failure) -> bool:
+    def _broken(self, failure: Failure) -> Recognition:
         """A login that could not be compared is not let in, this time."""
         self._log.error("A login could not be compared with those that target accepted", failure)
-        return False
+        return Recognition.UNSEEN
+
+
+def _recognition(is_known: bool) -> Recognition:
+    return Recognition.KNOWN if is_known else Recognition.UNKNOWN

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from zdm.core.clusters import Side
-from zdm.core.commands import Note
+from zdm.core.commands import Note, Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared
@@ -31,8 +31,8 @@ class Logins(Protocol):
     def refused(self, credentials: Credentials) -> None:
         """Target has refused these: they are not to be let in any more."""
 
-    def verify(self, credentials: Credentials) -> Deferred[bool]:
-        """Whether target accepted these before."""
+    def verify(self, credentials: Credentials) -> Deferred[Recognition]:
+        """Whether target accepted these before. May be cancelled."""
 
 
 class SessionHost(Protocol):
