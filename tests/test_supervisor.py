@@ -377,6 +377,38 @@ def test_enabling_looks_for_target_at_once() -> None:
     assert world.worker.snapshots[-1].target.known == {TARGET}
 
 
+def test_a_schema_change_asks_a_disabled_target_nothing() -> None:
+    """Applications go on to make tables, on origin; target is asked when it is enabled."""
+    world = World().open()
+    world.listen()
+    world.switch(False)
+    world.network.settle()
+    before = [len(node.connection.requests) for node in (world.origin, world.target)]
+    world.supervisor.refresh_schema()
+    world.network.settle()
+    assert [len(node.connection.requests) for node in (world.origin, world.target)] == [before[0] + 1, before[1]]
+    world.switch(True)
+    world.network.settle()
+    assert world.target.connection.asked()[before[1] :] == ["OPTIONS", "SELECT * FROM system.local"]
+
+
+def test_readiness_waits_for_target_to_be_asked_after_it_was_enabled() -> None:
+    """Else enabling a healthy target makes every proxy of the fleet not ready for a moment, all at once."""
+    world = World(target_probe_interval_ms=3_600_000).open()
+    world.listen()
+    world.switch(False)
+    world.target.connection.cut()
+    world.network.clock.pump([1.0] * 3)
+    for is_down in (True, False):
+        world.target.is_down = is_down
+        world.switch(True)
+        assert not world.supervisor.health().target_required
+        world.network.clock.pump([0, 0, 0, 0])
+        health = world.supervisor.health()
+        assert (health.target_required, health.target.status) == (True, "DOWN" if is_down else "UP")
+        world.switch(False)
+
+
 def test_disabling_while_the_start_waits_for_target_lets_it_go_on() -> None:
     """The one call that rescues a start against a dead target."""
     world = World()
@@ -468,6 +500,7 @@ def test_a_disabled_target_is_not_required_for_readiness() -> None:
     assert (health.target_required, health.target.failures) == (False, 1)
     world.listen()
     world.switch(True)
+    world.network.clock.pump([0, 0, 0])
     assert world.supervisor.health().target_required
 
 

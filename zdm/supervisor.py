@@ -162,7 +162,8 @@ class Supervisor:
     def health(self) -> Health:
         """Both control connections as readiness reports them."""
         origin, target = (self._control_health(side) for side in CLUSTERS)
-        return Health(origin, target, self._state.target.enabled)
+        is_required = self._state.target.enabled and not self.controls[Side.TARGET].is_unasked
+        return Health(origin, target, is_required)
 
     def snapshot(self) -> Snapshot:
         """What sessions are to know now, as a new generation."""

@@ -355,7 +355,7 @@ class TestTopologyEvents:
         node.connection.event()
         network.settle()
         assert "system.local has no rack" in "\n".join(fixture.log.texts("warn"))
-        assert fixture.control.status()["Status"] == "DOWN"
+        assert not fixture.control.is_up
 
     def test_the_assigned_hosts_are_shuffled(self, network: Network) -> None:
         """Instances that start together must not take the hosts in the same order."""
@@ -435,12 +435,11 @@ class TestReopening:
         node = network.add(1)
         fixture = lasting(Fixture(network))
         node.connection.cut()
-        assert fixture.control.status() == {
-            "Addr": "127.0.40.1:9042", "CurrentFailureCount": 1, "FailureCountThreshold": 1, "Status": "DOWN",
-        }  # fmt: skip
+        assert (str(fixture.control.endpoint), fixture.control.failures) == ("127.0.40.1:9042", 1)
+        assert not fixture.control.is_up
         network.settle()
         assert (fixture.control.failures, node.open_connections) == (0, 1)
-        assert fixture.control.status()["Status"] == "UP"
+        assert fixture.control.is_up
 
     def test_known_hosts_come_first_then_contact_points_only(self, network: Network) -> None:
         """Contact points may be names or old addresses; known hosts of every datacenter are better."""
@@ -615,6 +614,59 @@ class TestProbing:
         network.clock.pump([1.0] * 53)
         assert network.dialled == []
 
+    @pytest.mark.parametrize("is_early", [False, True])
+    def test_nothing_is_read_until_it_is_over_and_then_once(self, network: Network, is_early: bool) -> None:
+        """Clients go on to change the schema; a cluster that hangs would have its connection ended for each."""
+        node = network.add(1)
+        fixture = Fixture(network, probe_interval=600.0)
+        if is_early:
+            fixture.control.probe(True)
+            fixture.control.start()
+            network.settle()
+        else:
+            lasting(fixture).control.probe(True)
+        before = len(node.connection.asked(Query))
+        for _ in range(4):
+            fixture.control.refresh_schema()
+        node.peers.append(peer_row(2))
+        node.connection.event()
+        network.settle()
+        assert len(node.connection.asked(Query)) == before
+        fixture.control.probe(False)
+        network.settle()
+        assert node.connection.asked(Query)[before:] == [LOCAL, PEERS]
+        assert fixture.addresses() == ["127.0.40.1", "127.0.40.2"]
+
+    def test_afterwards_a_probe_that_hangs_is_not_waited_for(self, network: Network) -> None:
+        """The host hung and is back, so the operator says it. A probe may take half a minute for each host."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, probe_interval=60.0))
+        fixture.control.probe(True)
+        node.is_hung = True
+        node.connection.cut()
+        network.clock.pump([1.0] * 62)
+        assert node.open_connections == 1 and not fixture.control.is_up
+        node.is_hung = False
+        fixture.control.probe(False)
+        network.settle()
+        assert fixture.control.is_up and node.open_connections == 1
+
+    def test_afterwards_nothing_is_known_of_it_until_it_was_asked(self, network: Network) -> None:
+        """What failed was a probe, an hour ago."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, probe_interval=3600.0))
+        fixture.control.probe(True)
+        node.connection.cut()
+        assert not fixture.control.is_unasked
+        for is_down in (True, False):
+            node.is_down = is_down
+            fixture.control.probe(True)
+            network.clock.pump([1.0] * 3)
+            fixture.control.probe(False)
+            assert fixture.control.is_unasked and not fixture.control.is_up
+            network.clock.pump([0, 0, 0, 0])
+            assert not fixture.control.is_unasked and fixture.control.is_up is not is_down
+
     def test_saying_it_twice_changes_nothing(self, network: Network) -> None:
         """A repeated command must not make attempts."""
         fixture = Fixture(network, probe_interval=60.0)
@@ -629,9 +681,7 @@ class TestProbing:
 class TestStatus:
     def test_before_the_first_success_there_is_no_address(self, network: Network) -> None:
         fixture = Fixture(network, failure_threshold=3)
-        assert fixture.control.status() == {
-            "Addr": "NOT_CONNECTED", "CurrentFailureCount": 0, "FailureCountThreshold": 3, "Status": "DOWN",
-        }  # fmt: skip
+        assert (fixture.control.view, fixture.control.is_up) == (None, False)
         assert fixture.control.endpoint == Endpoint("127.0.40.1", 9042)
 
     def test_below_the_threshold_it_is_up(self, network: Network) -> None:

@@ -30,4 +30,5 @@ class Health(NamedTuple):
     origin: ControlHealth
     target: ControlHealth
     target_required: bool = True
-    """False while the target is switched off: then it is told of, and readiness does not depend on it."""
+    """False while the target is switched off, and until it was asked after that: then it is told of, and readiness does
+    not depend on it."""

@@ -15,8 +15,9 @@ The lifecycle (the transitions are at the end of the file):
 `dropped` is a loss right after the opening: without a pause a node that closes every connection would be dialled in a
 tight loop.
 
-While the proxy does without the cluster, it only probes: heartbeats and attempts are `probe_interval` apart, and a loss
-waits for that as well.
+While the proxy does without the cluster, it only probes: heartbeats and attempts are `probe_interval` apart, a loss
+waits for that as well, and nothing is read. When that is over, an attempt that is under way is begun anew (`again`): it
+may hang, with a host that is back by now.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ from zdm.net.cql_client import ConnectionClosed, CqlError, connect
 from zdm.protocol.exceptions import ProtocolError
 
 __all__ = ["ControlConnection", "ControlError", "ControlSettings", "EndpointFactory", "Log"]
-
-NOT_CONNECTED: Final = "NOT_CONNECTED"
 
 EndpointFactory = Callable[[str, int], IStreamClientEndpoint]
 
@@ -82,6 +81,9 @@ class _Inputs(Protocol):
     def retry(self) -> None:
         """The pause is over."""
 
+    def again(self) -> None:
+        """What is under way may be a probe that hangs."""
+
     def close(self) -> None:
         """It is not to be open any more."""
 
@@ -106,6 +108,8 @@ class ControlConnection:
         self.settings: Final = settings
         self.view: ClusterView | None = None
         self.failures = 0
+        self.is_unasked = False
+        """Nobody has asked the cluster since the probes ended: `failures` are theirs, and may be an hour old."""
         self._endpoint_factory: Final = endpoint_factory
         self._clock: Final = clock
         self._log: Final = log
@@ -151,8 +155,12 @@ class ControlConnection:
         self._backoff.reset()
         if self._link is not None:
             self._link.beat_every(self._backoff.heartbeat_interval(), now=not is_probing)
+            self._link.hold(is_probing)
+        self.is_unasked = not is_probing and self._link is None
         if self._pause is not None and self._pause.active():
             self._pause.reset(self._backoff.next() if is_probing else 0)
+        if not is_probing:
+            self._machine.again()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -163,15 +171,6 @@ class ControlConnection:
     def is_up(self) -> bool:
         """What readiness reports: it was open once, and has failed fewer times in a row than the threshold."""
         return self.view is not None and self.failures < self.settings.failure_threshold
-
-    def status(self) -> dict[str, str | int]:
-        """The readiness record of this cluster (spec 8.1), its keys in order."""
-        return {
-            "Addr": str(self.view.endpoint) if self.view else NOT_CONNECTED,
-            "CurrentFailureCount": self.failures,
-            "FailureCountThreshold": self.settings.failure_threshold,
-            "Status": "UP" if self.is_up else "DOWN",
-        }
 
     def _contact_points(self) -> list[Endpoint]:
         return [Endpoint(address, self.settings.port) for address in self.settings.contact_points]
@@ -231,12 +230,13 @@ class ControlConnection:
     # What the transitions do
 
     def _succeed(self, outcome: _Opened) -> None:
-        self.failures = 0
+        self.failures, self.is_unasked = 0, False
         self._attempt = None
         self._link = outcome.link
         self._opened_at = self._clock.seconds()
         self._announce(outcome.view)
         self._publish(outcome.view)
+        outcome.link.hold(self._backoff.is_probing)
         outcome.link.start(self._clock, self._backoff.heartbeat_interval(), self._publish, self._link_lost)
         self._answer(outcome.view)
 
@@ -332,6 +332,7 @@ def _fail_back(_: _Inputs, control: ControlConnection, reason: BaseException) ->
 @_reopening.upon(_Inputs.failed).to(_waiting)
 def _try_later(_: _Inputs, control: ControlConnection, reason: BaseException) -> None:
     control.failures += 1
+    control.is_unasked = False
     control._log.warn(str(reason))
     control._wait()
 
@@ -354,6 +355,13 @@ def _try_all(_: _Inputs, control: ControlConnection) -> None:
     control._begin(control._all_endpoints())
 
 
+@_reopening.upon(_Inputs.again).loop()
+def _begin_anew(_: _Inputs, control: ControlConnection) -> None:
+    if control._attempt is not None:
+        control._attempt.cancel()
+    control._begin(control._all_endpoints())
+
+
 @_up.upon(_Inputs.open).loop()
 def _answer_at_once(_: _Inputs, control: ControlConnection) -> None:
     assert control.view is not None
@@ -372,15 +380,16 @@ def _end(_: _Inputs, control: ControlConnection) -> None:
 
 
 _opening.upon(_Inputs.start).to(_reopening).returns(None)
-_opening.upon(_Inputs.open).loop().returns(None)
-_up.upon(_Inputs.start).loop().returns(None)
-_reopening.upon(_Inputs.open).loop().returns(None)
-_reopening.upon(_Inputs.start).loop().returns(None)
-_waiting.upon(_Inputs.open).loop().returns(None)
-_waiting.upon(_Inputs.start).loop().returns(None)
-_pausing.upon(_Inputs.open).loop().returns(None)
-_pausing.upon(_Inputs.start).loop().returns(None)
-_closed.upon(_Inputs.start).loop().returns(None)
-_closed.upon(_Inputs.close).loop().returns(None)
+for _state, _harmless in (
+    (_idle, (_Inputs.again,)),
+    (_opening, (_Inputs.open, _Inputs.again)),
+    (_up, (_Inputs.start, _Inputs.again)),
+    (_reopening, (_Inputs.open, _Inputs.start)),
+    (_waiting, (_Inputs.open, _Inputs.start, _Inputs.again)),
+    (_pausing, (_Inputs.open, _Inputs.start, _Inputs.again)),
+    (_closed, (_Inputs.start, _Inputs.close, _Inputs.again)),
+):
+    for _input in _harmless:
+        _state.upon(_input).loop().returns(None)
 
 _machine = _builder.build()

@@ -156,6 +156,7 @@ class Link:
         self._publish: Callable[[ClusterView], None] | None = None
         self._view: ClusterView | None = None
         self._wanted = _Scope.NOTHING
+        self._is_held = False
         self._under_way: Deferred[None] | None = None
         client.on_event = self._take_event
 
@@ -190,6 +191,11 @@ class Link:
         self._heartbeat.clock = before.clock
         self._heartbeat.start(interval, now).addErrback(self._broken)
 
+    def hold(self, is_held: bool) -> None:
+        """While held nothing is read; what was asked for meanwhile is read once, after that."""
+        self._is_held = is_held
+        self._refresh()
+
     def stop(self) -> None:
         """Closes the connection without a word to `on_lost`."""
         self.client.on_lost = None
@@ -205,7 +211,9 @@ class Link:
 
     def _refresh(self) -> None:
         """At most one refresh is under way and at most one wanted after it, of the wider scope."""
-        if not self._wanted or self._under_way is not None or self._publish is None or not self.client.is_open:
+        if not self._wanted or self._is_held or self._under_way is not None:
+            return
+        if self._publish is None or not self.client.is_open:
             return
         scope, self._wanted = self._wanted, _Scope.NOTHING
         self._under_way = under_way = Deferred.fromCoroutine(self._read(scope, self._publish))
