@@ -165,6 +165,11 @@ class Play:
         self._write(f"prepared elsewhere: ticket {ticket}")
         self._do(lambda: self.session.prepared_elsewhere(ticket, answer, self.now))
 
+    def statements_sought(self, ticket: int) -> None:
+        """The other workers were asked; what they knew is in the cache."""
+        self._write(f"statements sought: ticket {ticket}")
+        self._do(lambda: self.session.statements_sought(ticket, self.now))
+
     def switch(self, is_on: bool) -> None:
         """An operator switches target on or off."""
         self._write(f"target is switched {'on' if is_on else 'off'}")

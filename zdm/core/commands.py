@@ -75,6 +75,14 @@ class Recognition(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class FindStatements:
+    """Ask the other workers for these prepared ids; answered by `Session.statements_sought(ticket)`."""
+
+    prepared_ids: tuple[bytes, ...]
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyLogin:
     """Find out whether target accepted these credentials before; answered by `Session.login_verified`."""
 
@@ -89,4 +97,6 @@ class LoginJudged:
     is_accepted: bool
 
 
-Command = Connect | Attached | Close | Note | RefreshSchema | PrepareElsewhere | VerifyLogin | LoginJudged
+Command = (
+    Connect | Attached | Close | Note | RefreshSchema | PrepareElsewhere | FindStatements | VerifyLogin | LoginJudged
+)

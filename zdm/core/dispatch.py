@@ -97,7 +97,7 @@ class Dispatch:
     def release(self) -> None:
         """A side became ready: send what was held for it, in order."""
         pending = self._state.pending
-        for request in [request for request in pending.values() if request.held]:
+        for request in [request for request in pending.values() if request.held and request.plan.awaits]:
             if not self._absent(request):
                 self.let_go(request)
                 self.send(request)

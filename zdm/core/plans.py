@@ -120,6 +120,7 @@ class Plans:
     __slots__ = (
         "by_route",
         "dual_keeps",
+        "lookup",
         "needs",
         "options",
         "prepare",
@@ -160,6 +161,8 @@ class Plans:
             in_force(Plan(BOTH, keep, timeout, meter.writes, Reaction.KEYSPACE, Route.USE)),
         ]
         self.prepare: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout, None, Reaction.PREPARED))
+        self.lookup: Final = Plan(0, ORIGIN_BIT, timeout)
+        """Of a request that is planned once its statements are found: it needs no cluster until then."""
         self.options: Final = Plan(ORIGIN_BIT, ORIGIN_BIT, timeout, None, Reaction.SUPPORTED)
         self.register_both: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout))
         self.register_origin: Final = Plan(ORIGIN_BIT, ORIGIN_BIT, timeout)

@@ -3,11 +3,14 @@
 A client knows a statement by origin's id. Where target gave another one, it is exchanged on the way (section 6.2). The
 cache is bounded (FIX-21): an entry that was pushed out merely makes its next EXECUTE answer UNPREPARED, which drivers
 mend. Eviction is "second chance": a hit only sets a flag, so that the data path never reorders anything.
+
+Where there are several workers, a client may execute on one what it prepared on another: what one learns it tells the
+others, and what it does not know it asks them for (`lookups`).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from zdm.core.plans import Route
 
@@ -77,17 +80,40 @@ class PreparedStatement:
         self.verbatim = self.origin_id == target_id and self.is_forwarded
         self.exchangeable = len(self.origin_id) == len(target_id) and self.is_forwarded
 
+    def is_same(self, other: PreparedStatement) -> bool:
+        """Both say the same of one statement."""
+        return (
+            self.origin_id == other.origin_id
+            and self.target_id == other.target_id
+            and self.text == other.text
+            and self.keyspace == other.keyspace
+            and self.route is other.route
+            and self.write_type == other.write_type
+        )
+
     def __repr__(self) -> str:
         return f"<PreparedStatement {self.origin_id.hex()} {self.route.name} keyspace={self.keyspace}>"
+
+
+class OtherWorkers(Protocol):
+    """Who else has a cache, and is told what this one learns."""
+
+    def made(self, entry: PreparedStatement) -> None:
+        """A client has prepared a statement."""
+
+    def forgotten(self, prepared_id: bytes) -> None:
+        """The id means nothing any more."""
 
 
 class PreparedCache:
     """Statements by origin's id, at most `limit` of them."""
 
-    __slots__ = ("entries", "limit")
+    __slots__ = ("entries", "limit", "others")
 
-    def __init__(self, limit: int = DEFAULT_ENTRIES) -> None:
+    def __init__(self, limit: int = DEFAULT_ENTRIES, others: OtherWorkers | None = None) -> None:
+        """`others` is None where this cache is the only one."""
         self.limit: Final = max(1, limit)
+        self.others: Final = others
         self.entries: Final[dict[bytes, PreparedStatement]] = {}
 
     def __len__(self) -> int:
@@ -102,7 +128,8 @@ class PreparedCache:
 
     def remove(self, prepared_id: bytes) -> None:
         """Forget a statement: its next EXECUTE is answered UNPREPARED."""
-        self.entries.pop(prepared_id, None)
+        if self.entries.pop(prepared_id, None) is not None and self.others is not None:
+            self.others.forgotten(prepared_id)
 
     def forget_columns_of_target(self) -> None:
         """Rows come from origin from now on: statements that clients would read wrongly are to be prepared anew."""
@@ -111,6 +138,23 @@ class PreparedCache:
 
     def put(self, entry: PreparedStatement) -> None:
         """Remember a statement; one that was not used for the longest time may go for it."""
+        if self.others is not None:
+            known = self.entries.get(entry.origin_id)
+            if known is None or not known.is_same(entry):  # every new connection of a pool prepares all of them again
+                self.others.made(entry)
+        self._keep(entry)
+
+    def adopt(self, entry: PreparedStatement) -> None:
+        """Remember what another worker has learned; it may know less than is known here."""
+        known = self.entries.get(entry.origin_id)
+        if known is None or entry.target_id or known.text != entry.text or known.keyspace != entry.keyspace:
+            self._keep(entry)
+
+    def drop(self, prepared_id: bytes) -> None:
+        """Another worker has found out that the id means nothing any more."""
+        self.entries.pop(prepared_id, None)
+
+    def _keep(self, entry: PreparedStatement) -> None:
         entries = self.entries
         entries.pop(entry.origin_id, None)
         while len(entries) >= self.limit:

@@ -7,7 +7,7 @@ proxies instead of hosts.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from zdm.core.answers import unknown_statement
 from zdm.core.clusters import Side
@@ -60,6 +60,12 @@ _ROUTES: Final = {
 }
 
 
+class Unknown(NamedTuple):
+    """Nothing can be said of a request before other workers were asked for its prepared ids."""
+
+    prepared_ids: tuple[bytes, ...]
+
+
 class Routing:
     """Plans one session's requests."""
 
@@ -68,7 +74,7 @@ class Routing:
     def __init__(self, state: SessionState) -> None:
         self._state: Final = state
 
-    def plan(self, frame: bytes) -> Plan | Answer:
+    def plan(self, frame: bytes) -> Plan | Answer | Unknown:
         """What is to happen to a request frame. Raises RemoteProtocolError where its body is bad."""
         opcode = frame[4]
         plans = self._state.shared.plans
@@ -150,12 +156,16 @@ class Routing:
         entry = PreparedStatement(prepared_id, prepared_id, text, self._state.keyspace, Route.INTERCEPTED)
         self._state.shared.prepared.put(entry)
 
-    def _prepared(self, frame: bytes) -> Plan | Answer:
+    def _prepared(self, frame: bytes) -> Plan | Answer | Unknown:
         entry: PreparedStatement | None = None
+        prepared = self._state.shared.prepared
+        unknown: list[bytes] = []
         for _, prepared_id in id_spans(frame):
-            entry = self._state.shared.prepared.get(prepared_id)
+            entry = prepared.get(prepared_id)
             if entry is None:
-                return self.unprepared(prepared_id)
+                unknown.append(prepared_id)
+        if unknown:
+            return self.unprepared(unknown[0]) if prepared.others is None else Unknown(tuple(dict.fromkeys(unknown)))
         by_route = self._state.shared.plans.by_route
         if frame[4] == BATCH:
             return by_route[Route.WRITE.value]

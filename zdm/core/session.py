@@ -22,9 +22,10 @@ from zdm.core.early import EarlyFrames
 from zdm.core.handover import Handover, handover_of, take_over
 from zdm.core.heartbeat import Heartbeat
 from zdm.core.intercept import Answer
+from zdm.core.lookups import Lookups
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Plan
-from zdm.core.routing import Routing
+from zdm.core.routing import Routing, Unknown
 from zdm.core.sides import Sides
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
@@ -47,6 +48,7 @@ class Session:
         "_fast",
         "_heartbeat",
         "_incoming",
+        "_lookups",
         "_routing",
         "_sides",
         "_state",
@@ -67,6 +69,7 @@ class Session:
         self._routing: Final = Routing(state)
         self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
         self._early: Final = EarlyFrames(state)
+        self._lookups: Final = Lookups(state, self._dispatch)
         self._incoming: Final = FrameBuffer()
         if handover is not None:
             self._take_over(handover)
@@ -209,6 +212,14 @@ class Session:
             self._sides.settling.mending.prepared_elsewhere(ticket, answer)
             self._close_if_drained()
 
+    def statements_sought(self, ticket: int, now: float) -> None:
+        """What a `FindStatements` came to is in the shared cache."""
+        self._state.now = now
+        request = self._lookups.end(ticket) if self._state.phase is not Phase.CLOSED else None
+        if request is not None:
+            self._planned(request.stream, request.frame(), is_sought=True)
+            self._close_if_drained()
+
     def login_verified(self, login: Recognition, now: float) -> None:
         """What a `VerifyLogin` came to."""
         self._state.now = now
@@ -322,10 +333,15 @@ class Session:
         else:
             self._planned(stream, frame)
 
-    def _planned(self, stream: int, frame: bytes) -> None:
+    def _planned(self, stream: int, frame: bytes, is_sought: bool = False) -> None:
         state = self._state
         try:
             planned = self._routing.plan(frame)
+            if isinstance(planned, Unknown):
+                if not is_sought:
+                    self._lookups.begin(stream, frame, planned.prepared_ids)
+                    return
+                planned = self._routing.unprepared(planned.prepared_ids[0])
             if isinstance(planned, Plan):
                 self._dispatch.send(PendingRequest(stream, planned, state.now, frame, 0, len(frame)))
             elif isinstance(planned, Answer):

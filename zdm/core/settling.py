@@ -244,11 +244,11 @@ class Settling:
         return found
 
     def _deadline(self, request: PendingRequest) -> float:
-        """When the request expires; a held one sooner, because it may be sent elsewhere meanwhile.
+        """When the request expires; one held for a cluster sooner, because it may be sent elsewhere meanwhile.
 
         Not while the client takes nothing, because its answer may be here long since.
         """
-        if request.held:
+        if request.held and request.plan.awaits:
             return request.started + min(request.plan.timeout, self._state.snapshot.settings.attach_hold)
         if self._blocked_since is not None:
             return self._state.now + request.plan.timeout
