@@ -25,6 +25,7 @@ RINGS = {
     "zdm.admin": 3,
     "zdm.config": 3,
     "zdm.configuration": 3,
+    "zdm.cpus": 3,
     "zdm.facts": 3,
     "zdm.lasting_state": 3,
     "zdm.log": 3,
@@ -40,6 +41,7 @@ RINGS = {
     "zdm.supervisor": 4,
     "zdm.target_command": 4,
     "zdm.target_switch": 4,
+    "zdm.worker_process": 4,
     "zdm.workers": 4,
 }
 

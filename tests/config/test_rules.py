@@ -261,6 +261,10 @@ def test_buckets_are_seconds(environment: Environment) -> None:
             '[ZDM_TARGET_ENABLED_AT_START="yes"]',
         ),
         ({"TARGET_ENABLED_AT_START": ""}, "invalid value for ZDM_TARGET_ENABLED_AT_START; possible values are: true,"),
+        *[
+            ({"WORKERS": text}, "invalid value for ZDM_WORKERS; it must be auto, or between 1 and 256 [ZDM_WORKERS=")
+            for text in ("0", "257", "-1", "all", "", "1.5")
+        ],
         ({"ADMIN_TOKEN": "two words"}, "invalid value for ZDM_ADMIN_TOKEN; it must be of printable ASCII characters"),
         ({"ADMIN_TOKEN": "token\r"}, "invalid value for ZDM_ADMIN_TOKEN; it must be of printable ASCII characters"),
     ],
@@ -330,3 +334,10 @@ def test_lists_and_names_are_given_in_the_form_that_is_used(environment: Environ
     assert config.log_level_name == "WARN"
     assert Config().topology_addresses() == []
     assert Config().control_max_version() == 0x42
+
+
+@pytest.mark.parametrize(("text", "count"), [("auto", None), ("AUTO", None), ("1", 1), ("256", 256)])
+def test_the_number_of_workers_may_follow_from_the_cpus(environment: Environment, text: str, count: int | None) -> None:
+    """None says so: how many there are is known where they are started."""
+    environment(ZDM_WORKERS=text)
+    assert load().worker_count() == count

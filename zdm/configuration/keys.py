@@ -162,6 +162,7 @@ class Config(BaseSettings):
     )
     tcp_keepalive_probes: _Int = _key(9, "probes without an answer after which a connection is given up")
     log_format: str = _key("logfmt", "logfmt or json")
+    workers: str = _key("auto", "processes that serve clients: a number, or auto: one for each CPU that may be used")
     proxy_advertised_datacenter: str = _key("", "datacenter shown to clients, empty: that of the cluster asked")
     proxy_advertised_rack: str = _key("", "rack shown to clients, empty: that of the cluster asked")
     schema_request_timeout_ms: _Int = _key(60000, "limit of CREATE, ALTER, DROP and TRUNCATE")
@@ -215,6 +216,10 @@ class Config(BaseSettings):
     def log_level_name(self) -> str:
         """PANIC, FATAL, ERROR, WARN, INFO, DEBUG or TRACE."""
         return parse_log_level(self.log_level)
+
+    def worker_count(self) -> int | None:
+        """The number that was asked for; None where it is to follow from the CPUs."""
+        return None if self.workers.lower() == "auto" else parse_int(self.workers)
 
     def contact_points(self, cluster: Cluster) -> list[str]:
         text: str = getattr(self, f"{cluster}_contact_points")

@@ -61,6 +61,8 @@ _RANGES: Final = {
     "target_park_ms": (0, None),
     "target_probe_interval_ms": (1, None),
 }
+_MOST_WORKERS: Final = 256
+
 # a name that is none makes Prometheus refuse everything that is scraped; empty: names without a prefix
 _METRIC_NAME: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?")
 
@@ -83,6 +85,7 @@ def validate(config: Config) -> list[Fault]:
         _contact_point_ports,
         _choices,
         _ranges,
+        _workers,
         _metrics_prefix,
         _admin_token,
         refused,
@@ -250,6 +253,16 @@ def _ranges(config: Config) -> Iterator[Fault]:
         if value < low or (high is not None and value > high):
             limits = f"between {low} and {high}" if high is not None else f"at least {low}"
             yield Fault(f"invalid value for {env_name(key)} ({value}), it must be {limits}", (key,))
+
+
+def _workers(config: Config) -> Iterator[Fault]:
+    try:
+        count = config.worker_count()
+    except ValueError:
+        count = 0
+    if count is not None and not 1 <= count <= _MOST_WORKERS:
+        text = f"invalid value for ZDM_WORKERS; it must be auto, or between 1 and {_MOST_WORKERS}"
+        yield _fault(config, text, "workers")
 
 
 def _metrics_prefix(config: Config) -> Iterator[Fault]:
