@@ -41,6 +41,14 @@ def test_clients_are_counted_from_accept_to_their_end(stage: Stage) -> None:
     assert stage.worker.clients() == 1
 
 
+def test_whoever_counts_clients_is_told_of_each_change(stage: Stage) -> None:
+    """The supervisor of several workers hands each client to the one that has the fewest."""
+    client = stage.client()
+    assert stage.changes == 1
+    client.wire.end()
+    assert stage.changes == 2
+
+
 def test_a_scrape_has_the_counters_of_the_moment(stage: Stage) -> None:
     """Gauges are not kept up to date in between."""
     stage.ready_client()

@@ -68,8 +68,15 @@ class Worker:
         log: Log,
         refresh_schema: Callable[[], None],
         logins: Logins,
+        find: Callable[[tuple[bytes, ...]], Deferred[None]] = lambda _: succeed(None),
+        workers: int = 1,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`now` is the sessions' clock in seconds, `timeouts` how long opening a connection to a cluster may take."""
+        """`now` is the sessions' clock in seconds, `timeouts` how long opening a connection to a cluster may take.
+
+        Where this is one of several `workers`, `find` asks the others for prepared statements. `on_change` is called
+        when there is a client more or less.
+        """
         self.shared: Final = Shared(snapshot, meter, prepared)
         self.clock: Final = clock
         self.now: Final = now
@@ -77,7 +84,9 @@ class Worker:
         self.log: Final = log
         self.refresh_schema: Final = refresh_schema
         self.logins: Final = logins
-        self.turns: Final = AttachTurns()
+        self.find: Final = find
+        self.turns: Final = AttachTurns(workers)
+        self._on_change: Final = on_change
         self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
         self._clients: Final[dict[ClientConnection, None]] = {}
         self.in_flight: Final = InFlight(clock, snapshot.settings, self._shares, log)
@@ -146,12 +155,14 @@ class Worker:
     def joined(self, connection: ClientConnection) -> None:
         """A client connected."""
         self._clients[connection] = None
+        self._on_change()
         if self._is_draining:
             connection.drain()
 
     def left(self, connection: ClientConnection) -> None:
         """A client is gone."""
         self._clients.pop(connection, None)
+        self._on_change()
         if not self._clients and self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
@@ -11,8 +12,8 @@ from zdm.net.turns import AT_ONCE, EAGER_AT_ONCE, AttachTurns
 class Queue:
     """Sessions with their turns."""
 
-    def __init__(self) -> None:
-        self.turns = AttachTurns()
+    def __init__(self, workers: int = 1) -> None:
+        self.turns = AttachTurns(workers)
         self.has_turn: list[int] = []
 
     def take(self, *sessions: int, is_eager: bool = True) -> None:
@@ -31,6 +32,17 @@ def test_only_so_many_have_a_turn_at_a_time() -> None:
     queue.turns.give_back(3)
     queue.turns.give_back(3)
     assert queue.has_turn[EAGER_AT_ONCE:] == [EAGER_AT_ONCE]
+
+
+@pytest.mark.parametrize(("workers", "eager", "urgent"), [(2, 4, 32), (3, 2, 21), (100, 1, 1)])
+def test_workers_share_the_turns(workers: int, eager: int, urgent: int) -> None:
+    """The cluster bears so many logins at a time, however many processes ask; each gets one at least."""
+    for is_eager, share in ((True, eager), (False, urgent)):
+        queue = Queue(workers)
+        queue.take(*range(100), is_eager=is_eager)
+        assert len(queue.has_turn) == share
+        queue.turns.give_back(0)
+        assert len(queue.has_turn) == share + 1
 
 
 def test_everybody_gets_a_turn_in_the_end() -> None:

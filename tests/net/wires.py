@@ -200,11 +200,16 @@ class Client:
 class Stage:
     """A worker; `settings` are fields of `Settings`."""
 
-    def __init__(self, known: frozenset[Endpoint] = frozenset(), tables: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, known: frozenset[Endpoint] = frozenset(), tables: Any = None, others: Any = None, **settings: Any
+    ) -> None:
+        """`others` are the other workers, where there are some."""
         self.clock = Clock()
         self.log = Lines()
         self.attempts: list[Dialled] = []
         self.refreshed: list[None] = []
+        self.sought: list[tuple[tuple[bytes, ...], Deferred[None]]] = []
+        self.changes = 0
         self.meter = Meter()
         self.settings = Settings(**settings)
         self.tables = tables
@@ -212,7 +217,7 @@ class Stage:
         self.worker = Worker(
             self.snapshot(1, known),
             self.meter,
-            PreparedCache(),
+            PreparedCache(others=others),
             self.clock,
             self.clock.seconds,
             self.endpoint,
@@ -220,7 +225,17 @@ class Stage:
             log,
             lambda: self.refreshed.append(None),
             AcceptedLogins(at_once, log),
+            self.find,
+            on_change=self.count_change,
         )
+
+    def find(self, prepared_ids: tuple[bytes, ...]) -> Deferred[None]:
+        """The question to the other workers; the test answers it."""
+        self.sought.append((prepared_ids, Deferred()))
+        return self.sought[-1][1]
+
+    def count_change(self) -> None:
+        self.changes += 1
 
     def snapshot(self, generation: int, known: frozenset[Endpoint] = frozenset()) -> Snapshot:
         """`known` are the hosts that are part of origin; empty where hosts are not assigned."""

@@ -1,4 +1,4 @@
-"""How long to wait before a control connection is opened again (spec 7.1)."""
+"""How long to wait before something is tried again: to open a control connection (spec 7.1), to start a worker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,30 @@ from typing import Final
 from zdm.net.control_link import ControlSettings
 
 
+class Pauses:
+    """Growing pauses between attempts, in seconds, each drawn between the shortest and the one that is due."""
+
+    def __init__(self, shortest: float, longest: float, factor: float, chance: random.Random) -> None:
+        self._shortest: Final = shortest
+        self._longest: Final = longest
+        self._factor: Final = factor
+        self._chance: Final = chance
+        self._due = shortest
+
+    def reset(self) -> None:
+        """Starts again with the shortest pause."""
+        self._due = self._shortest
+
+    def next(self) -> float:
+        """The pause before the next attempt."""
+        due = min(max(self._due, self._shortest), self._longest)
+        self._due = due * self._factor
+        shortest = min(self._shortest, due)
+        return shortest + self._chance.random() * (due - shortest)
+
+
 class Backoff:
-    """Growing pauses between attempts, in seconds, each drawn between the shortest and the one that is due.
+    """The pauses of a control connection.
 
     While `is_probing`, each pause is the interval of probes, less up to a tenth: proxies that were told at the same
     time are not to ask at the same time for ever.
@@ -19,20 +41,17 @@ class Backoff:
         self.is_probing = False
         self._settings: Final = settings
         self._chance: Final = chance
-        self._due = settings.retry_min
+        self._pauses: Final = Pauses(settings.retry_min, settings.retry_max, settings.retry_factor, chance)
 
     def reset(self) -> None:
         """Starts again with the shortest pause."""
-        self._due = self._settings.retry_min
+        self._pauses.reset()
 
     def next(self) -> float:
         """The pause before the next attempt."""
         if self.is_probing:
             return self._settings.probe_interval * (1 - 0.1 * self._chance.random())
-        due = min(max(self._due, self._settings.retry_min), self._settings.retry_max)
-        self._due = due * self._settings.retry_factor
-        shortest = min(self._settings.retry_min, due)
-        return shortest + self._chance.random() * (due - shortest)
+        return self._pauses.next()
 
     def heartbeat_interval(self) -> float:
         """The pause between two signs of life of a connection that is open."""

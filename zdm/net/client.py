@@ -21,6 +21,7 @@ from zdm.core.commands import (
     Close,
     Command,
     Connect,
+    FindStatements,
     LoginJudged,
     Note,
     PrepareElsewhere,
@@ -166,6 +167,8 @@ class ClientConnection(Protocol):
             self._worker.refresh_schema()
         elif isinstance(command, PrepareElsewhere):
             self._prepare_elsewhere(command)
+        elif isinstance(command, FindStatements):
+            self._find(command)
         elif isinstance(command, VerifyLogin):
             self._verify(command)
         elif isinstance(command, LoginJudged):
@@ -288,6 +291,11 @@ class ClientConnection(Protocol):
             self._prepared_elsewhere(command.ticket, None)
         else:
             self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
+
+    def _find(self, command: FindStatements) -> None:
+        finding = self._worker.find(command.prepared_ids)
+        finding.addCallback(lambda _: self._tell(self.session.statements_sought, command.ticket))
+        finding.addErrback(self._fault)
 
     def _verify(self, command: VerifyLogin) -> None:
         self._verifying = self._worker.logins.verify(command.credentials)

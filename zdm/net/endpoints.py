@@ -168,6 +168,23 @@ class ClientEndpoint:
         return error.ConnectError(None, str(failed))
 
 
+def attach_accepted(accepted: socket.socket, factory: IProtocolFactory) -> defer.Deferred[None]:
+    """Attach a protocol to a connection that was accepted elsewhere; fires when that is done.
+
+    Fails with an OSError where the connection has ended meanwhile; the socket is closed in any case, sooner or later.
+    """
+    return _deferred(_attach_accepted(accepted, factory))
+
+
+async def _attach_accepted(accepted: socket.socket, factory: IProtocolFactory) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.connect_accepted_socket(lambda: LoopTransport(factory), accepted)
+    except OSError:
+        accepted.close()
+        raise
+
+
 def _deferred(coroutine: Coroutine[Any, Any, _T]) -> defer.Deferred[_T]:
     """The Deferred of `coroutine`, run as a task of the loop; to cancel the one is to cancel the other."""
 

@@ -74,6 +74,10 @@ class SessionHost(Protocol):
     def refresh_schema(self) -> Callable[[], None]:
         """To be called when a client has changed the schema."""
 
+    @property
+    def find(self) -> Callable[[tuple[bytes, ...]], Deferred[None]]:
+        """Asks the other workers for prepared statements; fires when what they know is in the shared cache."""
+
     def dial(self, connection: ClusterConnection) -> Deferred[None]:
         """Open a cluster connection."""
 

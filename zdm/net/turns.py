@@ -1,6 +1,7 @@
 """Whose turn it is to be attached: a thousand sessions that get their target back must not storm it.
 
-A login costs a cluster tens of milliseconds, so only so many are under way at a time. Sessions with a request that
+A login costs a cluster tens of milliseconds, so only so many are under way at a time, of
+all workers together: each has its share. Sessions with a request that
 waits go before those that merely would like to be ready for the next one, and more of them at once.
 """
 
@@ -20,7 +21,10 @@ AT_ONCE: Final = 64
 class AttachTurns:
     """Gives turns to sessions, each known by an object of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        """`workers` share the limits evenly, and each has at least one turn to give."""
+        self._eager_at_once: Final = max(1, EAGER_AT_ONCE // workers)
+        self._at_once: Final = max(1, AT_ONCE // workers)
         self._holding: Final[set[object]] = set()
         self._eager: Final[dict[object, Deferred[None]]] = {}
         self._urgent: Final[dict[object, Deferred[None]]] = {}
@@ -28,7 +32,7 @@ class AttachTurns:
     def take(self, who: object, is_eager: bool) -> Deferred[None]:
         """Fires when it is the turn of `who`, who gives it back. May be cancelled."""
         self._holding.discard(who)
-        if len(self._holding) < (EAGER_AT_ONCE if is_eager else AT_ONCE):
+        if len(self._holding) < (self._eager_at_once if is_eager else self._at_once):
             self._holding.add(who)
             return succeed(None)
         queue = self._eager if is_eager else self._urgent
@@ -60,7 +64,7 @@ class AttachTurns:
         self._urgent.pop(who, None)
 
     def _go_on(self) -> None:
-        for queue, limit in ((self._urgent, AT_ONCE), (self._eager, EAGER_AT_ONCE)):
+        for queue, limit in ((self._urgent, self._at_once), (self._eager, self._eager_at_once)):
             while queue and len(self._holding) < limit:
                 who = next(iter(queue))
                 waiting = queue.pop(who)
