@@ -58,6 +58,16 @@ def test_json_lines_are_one_object_each() -> None:
     assert line.count("\n") == 1
 
 
+def test_lines_of_a_worker_process_carry_its_number() -> None:
+    """As a field after the message, where the reference's library puts fields; those who parse know it."""
+    assert logfmt_line(0, "info", "text", 2) == 'time="1970-01-01T00:00:00Z" level=info msg="text" worker=2\n'
+    assert json.loads(json_line(0, "info", "text", 2))["worker"] == 2
+    stream = io.StringIO()
+    observer = LineObserver(stream, worker=3)
+    ProcessLog(observer, observer).info("text")
+    assert stream.getvalue().endswith(' msg="text" worker=3\n')
+
+
 def test_the_form_can_be_chosen() -> None:
     log, stream = logged(log_format="json")
     log.info("x")

@@ -57,7 +57,8 @@ zdm_pscache_entries_total 2
 zdm_pscache_miss_total 0
 """
 OWN = re.compile(
-    "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total|target_|inflight_|socket_)"
+    "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
+    "|target_|inflight_|socket_|worker_)"
 )
 INNER_BUCKET = re.compile(r'_bucket\{.*le="(?!0\.001"|\+Inf")')
 
@@ -88,7 +89,7 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     names = re.findall(r"# HELP (\S+)", render(Meter(), "zdm"))
-    assert names == sorted(names) and len(names) == 19
+    assert names == sorted(names) and len(names) == 20
 
 
 def test_the_prefix_is_the_operators() -> None:
@@ -135,6 +136,7 @@ def test_prometheus_reads_the_text() -> None:
         ("pscache_misses", "pscache_miss_total"),
         ("rejected", "proxy_rejected_requests_total"),
         ("timed_out", "proxy_timed_out_requests_total"),
+        ("worker_restarts", "worker_restarts_total"),
     ],
 )
 def test_each_number_has_its_line_and_is_merged(attribute: str, line: str) -> None:
@@ -169,6 +171,28 @@ def test_reads_on_target_use_targets_buckets_and_writes_origins() -> None:
     assert (meter.reads_origin.duration.bounds, meter.writes.duration.bounds) == ([1], [1])
     assert meter.reads_target.duration.bounds == [2]
     assert merge([meter]).reads_target.duration.bounds == [2]
+
+
+def test_what_a_worker_counted_outlives_it() -> None:
+    """A counter that falls is taken for one that began anew: its rate would jump. What was open ended with it."""
+    meter, other = Meter(), Meter()
+    for kind in ("reads_origin", "reads_target", "writes", "reads_disabled", "reads_attaching", "writes_disabled"):
+        getattr(meter, kind).inflight = 2
+    meter.writes_attaching.inflight = 3
+    meter.writes.duration.observe(0.1)
+    meter.client_connections, meter.target_attaching, meter.pscache_entries, meter.target_enabled = 4, 5, 6, 0
+    meter.timed_out = 7
+    begun = meter.writes.begun
+    meter.retire()
+    other.add(meter)
+    assert (other.writes.begun, other.timed_out) == (begun, 7)
+    text = render(other, "zdm")
+    assert {line.rpartition(" ")[2] for line in text.splitlines() if "inflight_requests_total{" in line} == {"0"}
+    assert 'zdm_target_skipped_requests_total{reason="attaching",type="writes"} 3' in text
+    for gauge in ("client_connections_total 0", "target_attaching_sessions 0", "pscache_entries_total 0"):
+        assert f"zdm_{gauge}\n" in text
+    assert "zdm_target_enabled 1\n" in text
+    assert all(getattr(meter, kind).inflight == 0 for kind in Meter.__slots__ if hasattr(getattr(meter, kind), "begun"))
 
 
 def test_meters_with_other_bounds_cannot_be_merged() -> None:

@@ -180,6 +180,12 @@ def _own_families(meter: Meter) -> list[Family]:
             "Running total of requests that a cluster did not answer in time",
             meter.timed_out,
         ),
+        _single(
+            "worker_restarts_total",
+            "counter",
+            "Running total of worker processes that ended by themselves and were started again",
+            meter.worker_restarts,
+        ),
     ]
 
 

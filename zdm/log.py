@@ -3,7 +3,7 @@
 Lines are those of the reference (spec section 9.2): `time="2022-12-14T21:19:57Z" level=info msg="..."`, or with
 `log_format: json` one JSON object each. Everything passes through txaio and Twisted's log system, so a Deferred's
 unhandled error, an exception in the reactor and a warning of a library come out as lines of the same form, with the
-traceback inside `msg`.
+traceback inside `msg`. Lines of a worker process end with its number: `worker=2`.
 """
 
 from __future__ import annotations
@@ -47,12 +47,16 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def logfmt_line(seconds: float, level: str, text: str) -> str:
-    return f'time="{_rfc3339(seconds)}" level={level} msg={quoted(text)}\n'
+def logfmt_line(seconds: float, level: str, text: str, worker: int = 0) -> str:
+    """`worker` is 0 for the process that the operator has started."""
+    who = f" worker={worker}" if worker else ""
+    return f'time="{_rfc3339(seconds)}" level={level} msg={quoted(text)}{who}\n'
 
 
-def json_line(seconds: float, level: str, text: str) -> str:
-    return json.dumps({"level": level, "msg": text, "time": _rfc3339(seconds)}, ensure_ascii=False) + "\n"
+def json_line(seconds: float, level: str, text: str, worker: int = 0) -> str:
+    """The same as a JSON object."""
+    who = {"worker": worker} if worker else {}
+    return json.dumps({"level": level, "msg": text, "time": _rfc3339(seconds), **who}, ensure_ascii=False) + "\n"
 
 
 def _rfc3339(seconds: float) -> str:
@@ -63,14 +67,15 @@ def _rfc3339(seconds: float) -> str:
 class LineObserver:
     """Writes the events of the whole process, ours and Twisted's, to one stream. Installed once, by `start`."""
 
-    def __init__(self, stream: TextIO, level: str = "INFO", log_format: str = "logfmt") -> None:
+    def __init__(self, stream: TextIO, level: str = "INFO", log_format: str = "logfmt", worker: int = 0) -> None:
         self._stream = stream
+        self._worker = worker
         self.configure(level, log_format)
 
     def configure(self, level: str, log_format: str) -> None:
         """`level` as in `Config.log_level_name`; `log_format` logfmt or json."""
         self._severity = _SEVERITY[level]
-        self._line: Callable[[float, str, str], str] = json_line if log_format.lower() == "json" else logfmt_line
+        self._line: Callable[[float, str, str, int], str] = json_line if log_format.lower() == "json" else logfmt_line
 
     def __call__(self, event: LogEvent) -> None:
         level: str = event.get("log_level", LogLevel.info).name
@@ -78,7 +83,8 @@ class LineObserver:
             # what libraries find worth telling (ports opened, factories started) we tell ourselves
             level = "debug"
         if _TXAIO_LEVEL.index(level) <= self._severity:
-            self._stream.write(self._line(event["log_time"], _SHOWN_AS[level], event_text(event)))
+            line = self._line(event["log_time"], _SHOWN_AS[level], event_text(event), self._worker)
+            self._stream.write(line)
             self._stream.flush()
 
 
@@ -146,11 +152,11 @@ class ProcessLog(Log):
         self._lines.configure(level, log_format)
 
 
-def start(stream: TextIO | None = None) -> ProcessLog:
-    """Begins logging for the whole process, on stderr, at INFO in logfmt.
+def start(stream: TextIO | None = None, worker: int = 0) -> ProcessLog:
+    """Begins logging for the whole process, on stderr, at INFO in logfmt. `worker` is the number of a worker process.
 
     Standard output and error are left alone (Twisted would redirect them): `print` stays `print`.
     """
-    observer = LineObserver(stream or sys.stderr)
+    observer = LineObserver(stream or sys.stderr, worker=worker)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     return ProcessLog(observer)

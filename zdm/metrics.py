@@ -126,6 +126,7 @@ class Meter:
         "target_attaching",
         "target_enabled",
         "timed_out",
+        "worker_restarts",
         "writes",
         "writes_attaching",
         "writes_disabled",
@@ -168,6 +169,7 @@ class Meter:
         self.pscache_misses: int = 0
         self.rejected: int = 0
         self.timed_out: int = 0
+        self.worker_restarts: int = 0
 
     def abandoned(self, is_read: bool) -> None:
         """Nobody waits any more for target's answer to a request, because target was switched off."""
@@ -209,6 +211,23 @@ class Meter:
         self.pscache_misses += other.pscache_misses
         self.rejected += other.rejected
         self.timed_out += other.timed_out
+        self.worker_restarts += other.worker_restarts
+
+    def retire(self) -> None:
+        """Whoever counted is gone, and with it what was open; what was counted stays so."""
+        for requests in (
+            self.reads_origin,
+            self.reads_target,
+            self.writes,
+            self.reads_disabled,
+            self.reads_attaching,
+            self.writes_disabled,
+            self.writes_attaching,
+        ):
+            requests.cancelled += requests.inflight
+            requests.inflight = 0
+        self.client_connections = self.target_attaching = self.pscache_entries = 0
+        self.target_enabled = 1
 
 
 def merge(meters: Sequence[Meter]) -> Meter:

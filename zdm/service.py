@@ -11,7 +11,7 @@ import asyncio
 import random
 import signal
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
@@ -25,9 +25,11 @@ from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
+from zdm.cpus import allowed_cpus
 from zdm.exposition import render
 from zdm.lasting_state import LastingState, at_start
 from zdm.log import Log
+from zdm.net.accepting import HandingEndpoint
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
@@ -38,7 +40,9 @@ from zdm.sockets import dialling, listening, raise_file_limit
 from zdm.state_file import SavedState, UnusableFileError
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
-from zdm.workers import Worker
+from zdm.worker_process.crew import Crew, Launch
+from zdm.worker_process.launch import launcher, worker_settings
+from zdm.workers import Worker, WorkerRole
 
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
@@ -47,8 +51,16 @@ _FAILED: Final = 1
 _UNUSABLE: Final = 255  # as a configuration that cannot be used
 
 
+class Staff(NamedTuple):
+    """Workers in processes of their own: how many, how one is started, and how connections for them are accepted."""
+
+    size: int
+    launch: Launch
+    entrance: ListeningFactory
+
+
 class ProxyService:
-    """Supervisor, worker and HTTP server of one process."""
+    """Supervisor, worker and HTTP server of one process; with a `staff` the workers have their own."""
 
     def __init__(
         self,
@@ -59,6 +71,7 @@ class ProxyService:
         listening: ListeningFactory = ServerEndpoint,
         saved: SavedState | None = None,
         run: Run | None = None,
+        staff: Staff | None = None,
     ) -> None:
         """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
 
@@ -71,7 +84,7 @@ class ProxyService:
         self._config: Final = config
         self._log: Final = log
         self._reactor: Final = reactor
-        self._worker: Worker | None = None
+        self._worker: WorkerRole | None = None
         self._meter: Final = new_meter(config)
         topology = proxy_topology(config)
         log.info(
@@ -83,7 +96,9 @@ class ProxyService:
         self._state: Final = LastingState(saved, config.state_file, run, reactor, log)
         self._logins: Final = AcceptedLogins(run, log, saved.logins, self._state.save_soon)
         self._state.logins = self._logins.records
-        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, listening)
+        entrance = listening if staff is None else staff.entrance
+        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, entrance)
+        self._crew: Final = None if staff is None else self._new_crew(staff)
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
         access = Access(address, config.admin_bearer())
@@ -136,6 +151,8 @@ class ProxyService:
         raise_file_limit(self._config, self._log)
         self._tell_target()
         await self._admin.start()
+        if self._crew is not None:
+            self._crew.start()
         self._log.info("Attempting to start the proxy...")
         delay = _FIRST_RETRY
         while not await self._try_to_start(delay):
@@ -179,14 +196,35 @@ class ProxyService:
     async def _start_once(self) -> None:
         config, log = self._config, self._log
         snapshot = await self._supervisor.open()
-        worker = self._new_worker(snapshot)
+        worker = self._worker_with(snapshot)
         await self._supervisor.listen(worker)
+        if self._crew is not None:
+            await self._crew.opened()
         self._worker = worker
         self.target.is_ready = True
         log.info(
             f"Proxy connected and ready to accept queries on {config.proxy_listen_address}:{config.proxy_listen_port}"
         )
         log.info("Proxy started. Waiting for SIGINT/SIGTERM to shutdown.")
+
+    def _worker_with(self, snapshot: Snapshot) -> WorkerRole:
+        """Nothing may be awaited between this and `Supervisor.listen`: what changes meanwhile would reach nobody."""
+        if self._crew is None:
+            return self._new_worker(snapshot)
+        self._crew.apply(snapshot)
+        return self._crew
+
+    def _new_crew(self, staff: Staff) -> Crew:
+        config = self._config
+        return Crew(
+            worker_settings(config, staff.size),
+            staff.launch,
+            self._reactor,
+            self._log,
+            lambda: new_meter(config),
+            self._supervisor.refresh_schema,
+            self._logins,
+        )
 
     def _new_worker(self, snapshot: Snapshot) -> Worker:
         config = self._config
@@ -226,6 +264,8 @@ class ProxyService:
             log.info(f"Draining {worker.clients()} client connections, for at most {self._drain_limit():g} s.")
             await worker.drain(self._drain_limit())
         self._worker = None
+        if self._crew is not None:
+            await self._crew.close()
         self._supervisor.close()
         await self._files_written()
         log.info("Proxy shutdown complete.")
@@ -255,7 +295,10 @@ def run(config: Config, log: Log) -> int:
     install_reactor()
     from twisted.internet import reactor
 
-    service = ProxyService(config, log, reactor, dialling(config), listening(config), saved)
+    count = config.worker_count() or allowed_cpus()
+    threads = in_threads_of(reactor)
+    staff = Staff(count, launcher(reactor, threads), HandingEndpoint) if count > 1 else None
+    service = ProxyService(config, log, reactor, dialling(config), listening(config), saved, threads, staff)
 
     def begin() -> None:
         loop = asyncio.get_running_loop()

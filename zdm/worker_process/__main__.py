@@ -1,0 +1,41 @@
+"""`python -m zdm.worker_process NUMBER DESCRIPTOR`: a worker, started by the supervisor and by nobody else."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+
+from zdm.log import start
+from zdm.net.endpoints import ClientEndpoint, attach_accepted, install_reactor
+
+
+def main(number: int, descriptor: int) -> None:
+    """Runs until the channel, which is at `descriptor`, is closed."""
+    # the supervisor is told by these signals to end its workers in good order
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, signal.SIG_IGN)
+    log = start(worker=number)
+    install_reactor()
+    from twisted.internet import reactor
+
+    from zdm.worker_process.channel import adopt
+    from zdm.worker_process.hosted import HostedWorker
+
+    def ended() -> None:
+        if reactor.running:
+            reactor.stop()
+
+    hosted = HostedWorker(reactor, time.perf_counter, log, ClientEndpoint, attach_accepted, ended)
+
+    def begin() -> None:
+        with socket.socket(fileno=descriptor) as channel:
+            adopt(reactor, channel, hosted)
+
+    reactor.callLater(0, begin)
+    reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

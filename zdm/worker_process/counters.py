@@ -1,0 +1,40 @@
+"""A meter as JSON: what a worker has counted, on its way to the one text that Prometheus gets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zdm.metrics import Histogram, Meter, RequestMeter
+
+
+def dumped(meter: Meter) -> bytes:
+    """All that it has counted; bounds are left out, because both ends have the same."""
+    return json.dumps({name: _dumped(getattr(meter, name)) for name in Meter.__slots__}).encode()
+
+
+def loaded(data: bytes, meter: Meter) -> Meter:
+    """`meter`, which has counted nothing yet, with those counts."""
+    for name, count in json.loads(data).items():
+        own = getattr(meter, name)
+        if isinstance(own, RequestMeter):
+            own.inflight, own.cancelled = count[0], count[1]
+            _load(own.duration, count[2])
+        elif isinstance(own, Histogram):
+            _load(own, count)
+        else:
+            setattr(meter, name, count)
+    return meter
+
+
+def _dumped(count: Any) -> Any:
+    if isinstance(count, RequestMeter):
+        return [count.inflight, count.cancelled, _dumped(count.duration)]
+    if isinstance(count, Histogram):
+        return [count.counts, count.total]
+    assert isinstance(count, (int, float))
+    return count
+
+
+def _load(histogram: Histogram, counts: Any) -> None:
+    histogram.counts, histogram.total = counts

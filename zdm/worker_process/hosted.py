@@ -1,0 +1,249 @@
+"""A worker in its own process: the worker's end of the channel, around the `Worker` that holds the sessions.
+
+The supervisor's word is law here: with the channel ends the process, whatever its clients are about to ask.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.protocols.amp import AMP
+from twisted.python.failure import Failure
+
+from zdm.core.clusters import Side
+from zdm.core.credentials import Credentials
+from zdm.core.prepared import PreparedCache, PreparedStatement
+from zdm.log import ProcessLog
+from zdm.metrics import Meter
+from zdm.net.cluster import EndpointFactory
+from zdm.worker_process import commands, counters, statements
+from zdm.worker_process.snapshots import WorkerSettings, unpacked_settings, unpacked_snapshot
+from zdm.workers import Worker
+
+WATCHFUL: Final = 0.1
+CALM: Final = 1.0
+"""Seconds between two looks at how many clients are attaching: while some are, and else."""
+
+FIND_LIMIT: Final = 1.0
+"""Seconds for which a request waits for what other workers know; then nobody knows it."""
+
+Attach = Callable[[socket.socket, ServerFactory], Deferred[None]]
+"""Attaches a protocol of the factory to an accepted connection."""
+
+
+class _ClientFactory(ServerFactory):
+    """Gives each client its protocol."""
+
+    noisy = False
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker: Final = worker
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._worker.client(addr)
+
+
+class HostedWorker(AMP):
+    """The worker's end; also its `Logins`, and the `OtherWorkers` of its cache."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        log: ProcessLog,
+        connecting: EndpointFactory,
+        attach: Attach,
+        ended: Callable[[], None],
+    ) -> None:
+        """`now` is the sessions' clock in seconds; `ended` is called when the channel is closed."""
+        super().__init__()
+        self._clock: Final = clock
+        self._now: Final = now
+        self._log: Final = log
+        self._connecting: Final = connecting
+        self._attach: Final = attach
+        self._ended: Final = ended
+        self._settings: WorkerSettings
+        self._worker: Worker | None = None
+        self._taken = self._opening = 0
+        self._told = (0, 0, 0)
+        self._telling: IDelayedCall | None = None
+        self._refreshing: IDelayedCall | None = None
+        self._sought: Final[dict[tuple[bytes, ...], list[Deferred[None]]]] = {}
+
+    # The channel
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.callRemote(commands.Hello, pid=os.getpid())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._ended()
+
+    # What the supervisor says
+
+    @commands.Start.responder
+    def _start(self, settings: bytes) -> dict[str, Any]:
+        self._settings = unpacked_settings(settings)
+        self._log.configure(self._settings.log_level, self._settings.log_format)
+        return {}
+
+    @commands.Apply.responder
+    def _apply(self, snapshot: bytes) -> dict[str, Any]:
+        generation = unpacked_snapshot(snapshot)
+        if self._worker is not None:
+            self._worker.apply(generation)
+            attaching = self._worker.attaching()
+        else:
+            self._worker, attaching = self._new_worker(generation), 0
+        self._tell_in(WATCHFUL if attaching else CALM)
+        return {"attaching": attaching}
+
+    @commands.TakeClient.responder
+    def _take_client(self, descriptor: int) -> dict[str, Any]:
+        accepted = socket.socket(fileno=descriptor)
+        accepted.setblocking(False)
+        self._taken += 1
+        self._opening += 1
+        assert self._worker is not None  # a generation comes before any client
+        self._attach(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
+        self._tell_in(0)
+        return {}
+
+    @commands.Scrape.responder
+    def _scrape(self) -> Deferred[dict[str, Any]]:
+        assert self._worker is not None
+        self._tell()
+        return self._worker.scrape().addCallback(lambda meter: {"counters": counters.dumped(meter)})
+
+    @commands.Drain.responder
+    def _drain(self, limit: float) -> Deferred[dict[str, Any]]:
+        draining = succeed(None) if self._worker is None else self._worker.drain(limit)
+        return draining.addCallback(lambda _: {})
+
+    @commands.StatementMade.responder
+    def _statement_made(self, statement: bytes) -> dict[str, Any]:
+        self._adopt(statement)
+        return {}
+
+    @commands.StatementForgotten.responder
+    def _statement_forgotten(self, prepared_id: bytes) -> dict[str, Any]:
+        if self._worker is not None:
+            self._worker.shared.prepared.drop(prepared_id)
+        return {}
+
+    @commands.FindStatements.responder
+    def _find_statements(self, wanted: bytes) -> dict[str, Any]:
+        entries = {} if self._worker is None else self._worker.shared.prepared.entries
+        found = [entries[prepared_id] for prepared_id in statements.loaded_ids(wanted) if prepared_id in entries]
+        return {"found": statements.dumped(found)}
+
+    # What the sessions ask: logins
+
+    def accepted(self, credentials: Credentials) -> None:
+        """Target has let these in."""
+        self._judged(credentials, True)
+
+    def refused(self, credentials: Credentials) -> None:
+        """Target has refused these."""
+        self._judged(credentials, False)
+
+    def verify(self, credentials: Credentials) -> Deferred[bool]:
+        """Whether target accepted these before, for any worker."""
+        user, password = credentials.username.encode(), credentials.password.encode()
+        verifying: Deferred[Any] = self.callRemote(commands.VerifyLogin, user=user, password=password)
+        return verifying.addCallbacks(lambda answer: answer["known"], lambda _: False)
+
+    def _judged(self, credentials: Credentials, is_accepted: bool) -> None:
+        user, password = credentials.username.encode(), credentials.password.encode()
+        self.callRemote(commands.LoginJudged, user=user, password=password, accepted=is_accepted)
+
+    # What the sessions ask: statements
+
+    def made(self, entry: PreparedStatement) -> None:
+        """A client has prepared a statement."""
+        self.callRemote(commands.StatementMade, statement=statements.dumped([entry]))
+
+    def forgotten(self, prepared_id: bytes) -> None:
+        """The id means nothing any more."""
+        self.callRemote(commands.StatementForgotten, prepared_id=prepared_id)
+
+    def _find(self, prepared_ids: tuple[bytes, ...]) -> Deferred[None]:
+        """Fires when what the others know is in the cache, or they are too slow. A pool asks the same all at once."""
+        found: Deferred[None] = Deferred()
+        waiting = self._sought.setdefault(prepared_ids, [])
+        waiting.append(found)
+        if len(waiting) == 1:
+            asking: Deferred[Any] = self.callRemote(commands.FindStatements, wanted=statements.dumped_ids(prepared_ids))
+            asking.addTimeout(FIND_LIMIT, self._clock)
+            asking.addCallbacks(lambda answer: self._adopt(answer["found"]), lambda _: None)
+            asking.addBoth(lambda _: self._has_sought(prepared_ids))
+        return found
+
+    def _has_sought(self, prepared_ids: tuple[bytes, ...]) -> None:
+        for found in self._sought.pop(prepared_ids):
+            found.callback(None)
+
+    def _adopt(self, found: bytes) -> None:
+        if self._worker is not None:
+            for entry in statements.loaded(found):
+                self._worker.shared.prepared.adopt(entry)
+
+    # The schema
+
+    def _refresh_schema(self) -> None:
+        """Every session hears of every change; the supervisor needs to hear it once."""
+        if self._refreshing is None:
+            self._refreshing = self._clock.callLater(0, self._tell_schema)
+
+    def _tell_schema(self) -> None:
+        self._refreshing = None
+        self.callRemote(commands.RefreshSchema)
+
+    # How many clients there are
+
+    def _opened(self, _: object) -> None:
+        self._opening -= 1
+        self._tell_in(0)
+
+    def _tell_in(self, seconds: float) -> None:
+        telling = self._telling
+        if telling is None or not telling.active():
+            self._telling = self._clock.callLater(seconds, self._tell)
+        elif telling.getTime() > self._clock.seconds() + seconds:
+            telling.reset(seconds)
+
+    def _tell(self) -> None:
+        worker = self._worker
+        assert worker is not None
+        attaching = worker.attaching()
+        figures = (self._taken, self._opening + worker.clients(), attaching)
+        if figures != self._told:
+            self._told = figures
+            self.callRemote(commands.Load, taken=figures[0], clients=figures[1], attaching=figures[2])
+        self._tell_in(WATCHFUL if attaching else CALM)
+
+    def _new_worker(self, snapshot: Any) -> Worker:
+        settings = self._settings
+        return Worker(
+            snapshot,
+            Meter(settings.origin_bounds, settings.target_bounds),
+            PreparedCache(settings.prepared_entries, self),
+            self._clock,
+            self._now,
+            self._connecting,
+            {Side.ORIGIN: settings.origin_timeout, Side.TARGET: settings.target_timeout},
+            self._log,
+            self._refresh_schema,
+            self,
+            self._find,
+            settings.workers,
+            lambda: self._tell_in(0),
+        )

@@ -1,0 +1,280 @@
+"""One worker process as the supervisor knows it, from its launch until the kernel has buried it.
+
+Every question has a limit: a worker that does not answer is of no use to its clients either, so it is killed, and its
+place is taken by a new one. A worker whose channel is closed is killed too, so that none goes on without a supervisor
+that could switch target off for it.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.amp import AMP
+from twisted.python.failure import Failure
+
+from zdm.core.credentials import Credentials
+from zdm.log import Log
+from zdm.worker_process import commands
+
+PATIENCE: Final = 5.0
+"""Seconds within which a worker answers."""
+
+START_PATIENCE: Final = 60.0
+"""Seconds within which a new process says that it is there: a machine that starts many programs is slow."""
+
+_LEAVE: Final = 2.0
+"""Seconds in which a worker ends by itself when it was told to."""
+
+MOST_UNANSWERED: Final = 32
+"""Clients on their way to one worker: the kernel holds only so many descriptors that nobody has taken yet."""
+
+
+class Process(Protocol):
+    """A child of this process."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def kill(self) -> None:
+        """SIGKILL. Harmless where it has ended."""
+
+    def ended(self) -> Deferred[int]:
+        """Fires with its exit code, or the negative number of the signal that ended it. To be asked once."""
+
+
+class Superior(Protocol):
+    """What a worker's end of the channel asks of the supervisor."""
+
+    def greeted(self, worker: RemoteWorker) -> None:
+        """It is ready to be told what to do."""
+
+    def relieved(self, worker: RemoteWorker) -> None:
+        """It can be given clients again."""
+
+    def ended(self, worker: RemoteWorker, code: int) -> None:
+        """Its process is no more."""
+
+    def login_judged(self, credentials: Credentials, is_accepted: bool) -> None:
+        """Target has let these in, or has refused them."""
+
+    def verify_login(self, credentials: Credentials) -> Deferred[bool]:
+        """Whether target accepted these before."""
+
+    def refresh_schema(self) -> None:
+        """A client has changed the schema."""
+
+    def statement_made(self, worker: RemoteWorker, statement: bytes) -> None:
+        """A client of this worker has prepared a statement."""
+
+    def statement_forgotten(self, worker: RemoteWorker, prepared_id: bytes) -> None:
+        """This worker has found out that the id means nothing any more."""
+
+    def find_statements(self, worker: RemoteWorker, wanted: bytes) -> Deferred[bytes]:
+        """What the others know."""
+
+
+class RemoteWorker(AMP):
+    """The supervisor's end of the channel. `process` is set by whoever launches it, before anything else happens."""
+
+    process: Process
+
+    def __init__(self, number: int, superior: Superior, clock: IReactorTime, log: Log) -> None:
+        super().__init__()
+        self.number: Final = number
+        self.is_there = False
+        """It has said hello, and its channel is open."""
+        self.attaching = 0
+        self._superior: Final = superior
+        self._clock: Final = clock
+        self._log: Final = log
+        self._handed = self._taken = self._clients = self._unanswered = 0
+        self._starting: IDelayedCall | None = None
+        self._burials: Final[list[Deferred[None]]] = []
+        self._is_leaving = False
+        self._has_ended = False
+
+    # What the crew asks
+
+    @property
+    def clients(self) -> int:
+        """How many it has, with those that are on their way to it."""
+        return self._clients + self._handed - self._taken
+
+    @property
+    def takes_clients(self) -> bool:
+        """Not too many are on their way already."""
+        return self.is_there and self._unanswered < MOST_UNANSWERED
+
+    def begin(self, settings: bytes) -> None:
+        """Tell it what to be."""
+        self._ask(commands.Start, settings=settings).addErrback(lambda _: None)
+
+    def apply(self, snapshot: bytes) -> Deferred[None]:
+        """Fires when no session of it is left behind: each has the generation, or has ended with the process."""
+        applying = self._ask(commands.Apply, snapshot=snapshot)
+        return applying.addCallbacks(self._applied, lambda _: self.buried())
+
+    def hand(self, accepted: socket.socket) -> None:
+        """A client's connection is the worker's from now on."""
+        self._handed += 1
+        self._unanswered += 1
+        self._ask(commands.TakeClient, descriptor=accepted.fileno()).addBoth(self._has_taken, accepted)
+
+    def scrape(self) -> Deferred[bytes]:
+        """Its counters now; fails where it ends meanwhile."""
+        return self._ask(commands.Scrape).addCallback(lambda answer: answer["counters"])
+
+    def drain(self, limit: float) -> Deferred[None]:
+        """Fires when all its sessions have ended."""
+        draining = self._ask(commands.Drain, limit + PATIENCE, limit=limit)
+        return draining.addCallbacks(lambda _: None, lambda _: self.buried())
+
+    def find(self, wanted: bytes) -> Deferred[bytes]:
+        """What it knows of these ids; fails where it ends meanwhile."""
+        return self._ask(commands.FindStatements, wanted=wanted).addCallback(lambda answer: answer["found"])
+
+    def learn(self, statement: bytes) -> None:
+        """Another worker has learned this."""
+        self.callRemote(commands.StatementMade, statement=statement)
+
+    def forget(self, prepared_id: bytes) -> None:
+        """Another worker has found out that the id means nothing any more."""
+        self.callRemote(commands.StatementForgotten, prepared_id=prepared_id)
+
+    def leave(self) -> None:
+        """Its work is done: it is to end."""
+        self._is_leaving = True
+        if self.transport is not None and self.is_there:
+            self.transport.loseConnection()
+        else:
+            self.process.kill()
+
+    def buried(self) -> Deferred[None]:
+        """Fires when its process is no more."""
+        burial: Deferred[None] = Deferred()
+        if self._has_ended:
+            burial.callback(None)
+        else:
+            self._burials.append(burial)
+        return burial
+
+    # What the worker says
+
+    @commands.Hello.responder
+    def _hello(self, pid: int) -> dict[str, Any]:
+        self._has_started()
+        self.is_there = True
+        self._superior.greeted(self)
+        return {}
+
+    @commands.Load.responder
+    def _load(self, taken: int, clients: int, attaching: int) -> dict[str, Any]:
+        self._taken, self._clients, self.attaching = taken, clients, attaching
+        return {}
+
+    @commands.LoginJudged.responder
+    def _login_judged(self, user: bytes, password: bytes, accepted: bool) -> dict[str, Any]:
+        self._superior.login_judged(Credentials(user.decode(), password.decode()), accepted)
+        return {}
+
+    @commands.VerifyLogin.responder
+    def _verify_login(self, user: bytes, password: bytes) -> Deferred[dict[str, Any]]:
+        verifying = self._superior.verify_login(Credentials(user.decode(), password.decode()))
+        return verifying.addCallback(lambda known: {"known": known})
+
+    @commands.RefreshSchema.responder
+    def _refresh_schema(self) -> dict[str, Any]:
+        self._superior.refresh_schema()
+        return {}
+
+    @commands.StatementMade.responder
+    def _statement_made(self, statement: bytes) -> dict[str, Any]:
+        self._superior.statement_made(self, statement)
+        return {}
+
+    @commands.StatementForgotten.responder
+    def _statement_forgotten(self, prepared_id: bytes) -> dict[str, Any]:
+        self._superior.statement_forgotten(self, prepared_id)
+        return {}
+
+    @commands.FindStatements.responder
+    def _find_statements(self, wanted: bytes) -> Deferred[dict[str, Any]]:
+        return self._superior.find_statements(self, wanted).addCallback(lambda found: {"found": found})
+
+    # Its life
+
+    def connectionMade(self) -> None:
+        """The process has been started."""
+        super().connectionMade()
+        self._starting = self._clock.callLater(START_PATIENCE, self._silent)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The channel is closed; the process has ended, or ends now."""
+        self.is_there = False
+        self._has_started()
+        if self._is_leaving:
+            killing = self._clock.callLater(_LEAVE, self.process.kill)
+        else:
+            self.process.kill()
+            killing = None
+        super().connectionLost(reason)
+        ending = self.process.ended()
+        ending.addCallback(self._ended)
+        if killing is not None:
+            ending.addBoth(lambda _: killing.cancel() if killing.active() else None)
+
+    def _has_started(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
+    def _ended(self, code: int) -> None:
+        self._has_ended = True
+        self.attaching = 0
+        self._superior.ended(self, code)
+        burials = list(self._burials)
+        self._burials.clear()
+        for burial in burials:
+            burial.callback(None)
+
+    # Asking
+
+    def _ask(self, command: Any, patience: float = PATIENCE, **arguments: Any) -> Deferred[Any]:
+        timer = self._clock.callLater(patience, self._silent)
+        asking: Deferred[Any] = self.callRemote(command, **arguments)
+
+        def answered(answer: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            return answer
+
+        return asking.addBoth(answered)
+
+    def _silent(self) -> None:
+        self._starting = None
+        self._log.error(f"Worker {self.number} (process {self.process.pid}) does not answer; it is killed.")
+        self.process.kill()
+
+    def _applied(self, answer: dict[str, Any]) -> None:
+        self.attaching = answer["attaching"]
+
+    def _has_taken(self, _: object, accepted: socket.socket) -> None:
+        accepted.close()
+        self._unanswered -= 1
+        self._superior.relieved(self)
+
+
+def described(code: int) -> str:
+    """How a process ended."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

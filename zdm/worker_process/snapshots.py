@@ -1,0 +1,60 @@
+"""What the supervisor gives to workers, as bytes: their settings, and generations.
+
+Pickled, because a generation holds the rows of two clusters' system tables in a dozen kinds of immutable values, and
+both ends are the same program over a pair of sockets that nobody else has. It goes this way only: a worker reads what
+strangers send, so nothing that comes from one is ever unpickled (`counters`, `statements`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from zdm.core.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker is to be. Times are seconds; `workers` is how many there are, `number` counts from 1."""
+
+    number: int
+    workers: int
+    origin_timeout: float
+    target_timeout: float
+    origin_bounds: tuple[float, ...]
+    target_bounds: tuple[float, ...]
+    prepared_entries: int
+    log_level: str
+    log_format: str
+
+
+class _Pickler(pickle.Pickler):
+    """Takes dataclasses apart by their fields, however they are built."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return type(value), tuple(getattr(value, field.name) for field in fields(value))
+        return NotImplemented
+
+
+def packed(value: Snapshot | WorkerSettings) -> bytes:
+    """As bytes."""
+    written = io.BytesIO()
+    _Pickler(written, pickle.HIGHEST_PROTOCOL).dump(value)
+    return written.getvalue()
+
+
+def unpacked_snapshot(data: bytes) -> Snapshot:
+    """What `packed` was given."""
+    found = pickle.loads(data)
+    assert isinstance(found, Snapshot)
+    return found
+
+
+def unpacked_settings(data: bytes) -> WorkerSettings:
+    """What `packed` was given."""
+    found = pickle.loads(data)
+    assert isinstance(found, WorkerSettings)
+    return found

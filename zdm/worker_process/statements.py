@@ -1,0 +1,49 @@
+"""Prepared statements as JSON, on their way from one worker to the others; ids are hexadecimal digits in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from zdm.core.plans import Route
+from zdm.core.prepared import PreparedStatement
+
+
+def dumped(statements: Iterable[PreparedStatement]) -> bytes:
+    """A list of them."""
+    return json.dumps(
+        [
+            [
+                statement.origin_id.hex(),
+                statement.target_id.hex(),
+                statement.text,
+                statement.keyspace,
+                statement.route.name,
+                statement.write_type,
+            ]
+            for statement in statements
+        ]
+    ).encode()
+
+
+def loaded(data: bytes) -> list[PreparedStatement]:
+    """What `dumped` was given, or several such lists that `joined` made one of."""
+    return [
+        PreparedStatement(bytes.fromhex(origin), bytes.fromhex(target), text, keyspace, Route[route], write_type)
+        for origin, target, text, keyspace, route, write_type in json.loads(data)
+    ]
+
+
+def joined(lists: Iterable[bytes]) -> bytes:
+    """Several lists as one; nobody in between need know what a statement is."""
+    return json.dumps([statement for one in lists for statement in json.loads(one)]).encode()
+
+
+def dumped_ids(prepared_ids: Iterable[bytes]) -> bytes:
+    """A list of ids."""
+    return json.dumps([prepared_id.hex() for prepared_id in prepared_ids]).encode()
+
+
+def loaded_ids(data: bytes) -> list[bytes]:
+    """What `dumped_ids` was given."""
+    return [bytes.fromhex(digits) for digits in json.loads(data)]
