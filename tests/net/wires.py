@@ -7,7 +7,7 @@ of the clock after it was asked to and not while a producer is registered. `is_s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -148,12 +148,24 @@ class Dialled:
         self.attached.errback(reason or ConnectionRefusedError())
 
 
+class Host(Protocol):
+    """A worker whose dials the test decides on."""
+
+    clock: Clock
+
+    @property
+    def worker(self) -> Worker: ...
+
+    def attempt(self, side: Side) -> Dialled: ...
+
+
 class Client:
     """One client of a stage, and the wires to its clusters."""
 
-    def __init__(self, stage: Stage, is_stuck: bool = False) -> None:
+    def __init__(self, stage: Host, is_stuck: bool = False, connection: ClientConnection | None = None) -> None:
+        """`connection` is the proxy's end of it, where that is there already."""
         self.stage = stage
-        self.connection = ClientConnection(stage.worker)
+        self.connection = connection or ClientConnection(stage.worker)
         self.wire = Wire(stage.clock, self.connection, is_stuck)
         self.clusters: dict[Side, Wire] = {}
 

@@ -103,6 +103,7 @@ class HostedWorker(AMP):
             attaching = self._worker.attaching()
         else:
             self._worker, attaching = self._new_worker(generation), 0
+        self._told = (*self._told[:2], attaching)  # by the answer
         self._tell_in(WATCHFUL if attaching else CALM)
         return {"attaching": attaching}
 
