@@ -61,6 +61,9 @@ class Proxy:
     def get(self, path: str) -> requests.Response:
         return self._http.get(f"http://{PROXY}:{self.metrics_port}{path}", timeout=10)
 
+    def post(self, path: str) -> requests.Response:
+        return self._http.post(f"http://{PROXY}:{self.metrics_port}{path}", timeout=20)
+
     def answers_http(self) -> bool:
         try:
             return self.get("/health/liveness").ok
@@ -82,8 +85,17 @@ class Proxy:
         return float(found[1])
 
     def resident_bytes(self) -> int:
-        """Memory that it has in use, as the kernel sees it."""
-        status = Path(f"/proc/{self.program.pid}/status").read_text()
+        """Memory that it and its workers have in use, as the kernel sees it."""
+        return sum(self._resident_bytes(pid) for pid in (self.program.pid, *self.children()))
+
+    def children(self) -> list[int]:
+        """Its worker processes, where it has some; in no particular order."""
+        pid = self.program.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    @staticmethod
+    def _resident_bytes(pid: int) -> int:
+        status = Path(f"/proc/{pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     # Its clients

@@ -11,7 +11,7 @@ from tests.net.wires import ORIGIN, TARGET, Client
 from tests.stage import UNPREPARED
 from tests.worker_process.crews import RunningProcess, World
 from zdm.worker_process.hosted import FIND_LIMIT
-from zdm.worker_process.remote import MOST_UNANSWERED
+from zdm.worker_process.remote import MOST_UNANSWERED, SLOW
 
 WRITE = "INSERT INTO ks.t (k) VALUES (?)"
 
@@ -119,6 +119,35 @@ def test_only_so_many_clients_are_on_their_way_to_one_worker() -> None:
     process.is_stopped = False
     world.settle()
     assert world.counts() == [MOST_UNANSWERED + 5]
+    for client in clients:
+        client.close()
+
+
+def test_a_crowd_is_spread_evenly_though_one_worker_is_slower(world: World) -> None:
+    """For a moment: whoever takes its clients late gets as many."""
+    first, second = world.processes
+    first.is_stopped = True
+    clients = [world.connect() for _ in range(6 * MOST_UNANSWERED)]
+    world.settle()
+    assert len(second.clients) <= MOST_UNANSWERED + 1
+    first.is_stopped = False
+    world.settle()
+    assert world.counts() == [3 * MOST_UNANSWERED] * 2
+    for client in clients:
+        client.close()
+
+
+def test_a_worker_that_takes_nothing_for_a_second_does_not_keep_clients_from_the_other(world: World) -> None:
+    """It is killed some seconds later; they are served meanwhile."""
+    first, second = world.processes
+    first.is_stopped = True
+    clients = [world.connect() for _ in range(4 * MOST_UNANSWERED)]
+    world.settle()
+    world.pass_time(SLOW)
+    assert first.is_running and len(second.clients) == 3 * MOST_UNANSWERED
+    clients.append(world.connect())
+    world.settle()
+    assert len(second.clients) == 3 * MOST_UNANSWERED + 1
     for client in clients:
         client.close()
 

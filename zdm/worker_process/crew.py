@@ -25,7 +25,7 @@ from zdm.metrics import Meter
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
 from zdm.worker_process import counters, statements
-from zdm.worker_process.remote import RemoteWorker, described
+from zdm.worker_process.remote import SLOW, RemoteWorker, described
 from zdm.worker_process.snapshots import WorkerSettings, packed
 
 FIRST_PAUSE: Final = 0.1
@@ -99,6 +99,7 @@ class Crew:
         self._places: Final = [Place(one.number, new_meter(), chance) for one in settings]
         self._snapshot = b""
         self._waiting: Final[deque[socket.socket]] = deque()
+        self._looking: IDelayedCall | None = None
         self._is_open = self._is_closing = False
         self._opening: Final[list[Deferred[None]]] = []
 
@@ -126,8 +127,7 @@ class Crew:
             if place.worker is not None:
                 burials.append(place.worker.buried())
                 place.worker.leave()
-        while self._waiting:
-            self._waiting.popleft().close()
+        self._turn_away()
         return DeferredList(burials).addCallback(lambda _: None)
 
     # What the supervisor asks
@@ -158,8 +158,7 @@ class Crew:
     def drain(self, limit: float) -> Deferred[None]:
         """End every session as soon as what is in flight is answered, within `limit` seconds in any case."""
         self._is_closing = True
-        while self._waiting:
-            self._waiting.popleft().close()
+        self._turn_away()
         draining = [worker.drain(limit) for worker in self._workers() if worker.is_there]
         return DeferredList(draining).addCallback(lambda _: None)
 
@@ -277,10 +276,24 @@ class Crew:
 
     def _hand_on(self) -> None:
         while self._is_open and self._waiting:
-            free = [worker for worker in self._serving() if worker.takes_clients]
-            if not free:
+            serving = self._serving()
+            quick = [worker for worker in serving if not worker.is_slow] or serving
+            worker = min(quick, key=lambda worker: worker.clients, default=None)
+            if worker is None or not worker.takes_clients:
+                self._look_again()
                 return
-            min(free, key=lambda worker: worker.clients).hand(self._waiting.popleft())
+            worker.hand(self._waiting.popleft())
+
+    def _look_again(self) -> None:
+        """A worker that is waited for may turn out to be slow."""
+        if self._looking is None or not self._looking.active():
+            self._looking = self._clock.callLater(SLOW, self._hand_on)
+
+    def _turn_away(self) -> None:
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+        while self._waiting:
+            self._waiting.popleft().close()
 
     # Counters
 

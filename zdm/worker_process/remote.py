@@ -30,6 +30,9 @@ START_PATIENCE: Final = 60.0
 _LEAVE: Final = 2.0
 """Seconds in which a worker ends by itself when it was told to."""
 
+SLOW: Final = 1.0
+"""Seconds without a sign of life from a worker that was given clients, after which others are preferred."""
+
 MOST_UNANSWERED: Final = 32
 """Clients on their way to one worker: the kernel holds only so many descriptors that nobody has taken yet."""
 
@@ -94,6 +97,7 @@ class RemoteWorker(AMP):
         self._clock: Final = clock
         self._log: Final = log
         self._handed = self._taken = self._clients = self._unanswered = 0
+        self._taken_at = 0.0
         self._starting: IDelayedCall | None = None
         self._burials: Final[list[Deferred[None]]] = []
         self._is_leaving = False
@@ -111,6 +115,11 @@ class RemoteWorker(AMP):
         """Not too many are on their way already."""
         return self.is_there and self._unanswered < MOST_UNANSWERED
 
+    @property
+    def is_slow(self) -> bool:
+        """Clients are on their way, and none has arrived for a while."""
+        return self._unanswered > 0 and self._clock.seconds() - self._taken_at >= SLOW
+
     def begin(self, settings: bytes) -> None:
         """Tell it what to be."""
         self._ask(commands.Start, settings=settings).addErrback(lambda _: None)
@@ -122,6 +131,8 @@ class RemoteWorker(AMP):
 
     def hand(self, accepted: socket.socket) -> None:
         """A client's connection is the worker's from now on."""
+        if not self._unanswered:
+            self._taken_at = self._clock.seconds()
         self._handed += 1
         self._unanswered += 1
         self._ask(commands.TakeClient, descriptor=accepted.fileno()).addBoth(self._has_taken, accepted)
@@ -267,6 +278,7 @@ class RemoteWorker(AMP):
     def _has_taken(self, _: object, accepted: socket.socket) -> None:
         accepted.close()
         self._unanswered -= 1
+        self._taken_at = self._clock.seconds()
         self._superior.relieved(self)
 
 
