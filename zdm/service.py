@@ -102,7 +102,7 @@ class ProxyService:
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
         access = Access(address, config.admin_bearer())
-        resource = AdminApp(self, config.metrics_enabled, access).resource()
+        resource = AdminApp(self, config.metrics_enabled, access, self._children).resource()
         self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
@@ -121,6 +121,9 @@ class ProxyService:
     def health(self) -> Health | None:
         """Both clusters; nothing before the proxy started and after it stopped."""
         return None if self._worker is None else self._supervisor.health()
+
+    def _children(self) -> list[int]:
+        return [] if self._crew is None else self._crew.pids()
 
     # Life
 

@@ -84,14 +84,14 @@ def own_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
 @pytest.fixture(scope="session")
 def _shared_proxy(_open_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     origin, target = _open_sandbox.clusters
-    running = Proxy(origin, target, tmp_path_factory.mktemp("proxy"), {}).wait_until_ready()
+    running = Proxy(origin, target, tmp_path_factory.mktemp("proxy"), {"workers": 2}).wait_until_ready()
     yield running
     running.stop()
 
 
 @pytest.fixture
 def shared(_shared_proxy: Proxy, sandbox: Sandbox) -> Iterator[Proxy]:
-    """The proxy with the usual settings before `sandbox`, shared by all tests."""
+    """The proxy with the usual settings and two workers before `sandbox`, shared by all tests."""
     yield _shared_proxy
     _shared_proxy.judge()
 

@@ -38,6 +38,8 @@ class Proxy:
             "ZDM_PROXY_LISTEN_PORT": str(self.port),
             "ZDM_METRICS_ADDRESS": PROXY,
             "ZDM_METRICS_PORT": str(self.metrics_port),
+            # a process for each CPU would be started with each proxy; test_workers and the shared proxy have several
+            "ZDM_WORKERS": os.environ.get("ZDM_TEST_WORKERS", "1"),
         }
         for name, cluster in (("ORIGIN", origin), ("TARGET", target)):
             user, password = getattr(cluster, "login", ("", ""))
@@ -101,8 +103,12 @@ class Proxy:
     # Its clients
 
     def cpu_seconds(self) -> float:
-        """The processor time the program has used, which a busy machine makes longer by little."""
-        fields = Path(f"/proc/{self.program.pid}/stat").read_text().rpartition(")")[2].split()
+        """The processor time the program and its workers have used, which a busy machine makes longer by little."""
+        return sum(self._cpu_seconds(pid) for pid in (self.program.pid, *self.children()))
+
+    @staticmethod
+    def _cpu_seconds(pid: int) -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def connect(self, version: int = 4) -> CqlConnection:

@@ -65,7 +65,9 @@ def test_clients_are_spread_evenly_over_the_workers(running: Proxy) -> None:
     spread = spread_of(running)
     assert [len(clients) for clients in spread.values()] == [4, 4]
     assert running.metric("client_connections_total") == 8
-    assert len(running.children()) == 2
+    text = running.get("/metrics").text
+    (shown,) = [line for line in text.splitlines() if line.startswith("process_resident_memory_bytes ")]
+    assert abs(float(shown.split()[1]) - running.resident_bytes()) < 8 << 20, "the memory of all three"
 
 
 def test_each_worker_says_who_it_is(sandbox: Sandbox, proxy: StartProxy) -> None:
@@ -83,6 +85,22 @@ def test_one_worker_is_no_process_of_its_own(sandbox: Sandbox, proxy: StartProxy
     running = proxy(*sandbox.clusters, workers=1)
     assert running.client().query("SELECT key FROM system.local").rows == [("local",)]
     assert running.children() == [] and "worker=" not in running.log()
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_by_default_there_is_a_worker_for_each_cpu_that_may_be_used(
+    sandbox: Sandbox, proxy: StartProxy, cpus: int
+) -> None:
+    """Those of the affinity, not of the machine."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < cpus:
+        pytest.skip("the machine has fewer")
+    os.sched_setaffinity(0, list(allowed)[:cpus])
+    try:
+        running = proxy(*sandbox.clusters, workers="auto")
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert len(running.children()) == (0 if cpus == 1 else cpus)
 
 
 def test_a_statement_prepared_on_one_worker_is_executed_on_the_other(running: Proxy, ks: str) -> None:

@@ -8,10 +8,10 @@ target `target.py`'s.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from klein import Klein
-from prometheus_client.process_collector import ProcessCollector
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,9 +23,10 @@ from zdm.admin.access import Access
 from zdm.admin.answers import JSON, PLAIN_TEXT, answer, error, json_answer, wrong_verb
 from zdm.admin.health import ControlHealth, Health
 from zdm.admin.openapi import DOCUMENT, calls
+from zdm.admin.processes import process_families
 from zdm.admin.switch import Switch
 from zdm.admin.target import TargetApi
-from zdm.exposition import Family, Sample, render_families
+from zdm.exposition import render_families
 
 _log = Logger()
 
@@ -58,12 +59,18 @@ class AdminApp:
 
     app = Klein()
 
-    def __init__(self, proxied: Proxied, metrics_enabled: bool, access: Access = _LOOPBACK) -> None:
-        """`access` decides who may change anything; reading is open to all."""
+    def __init__(
+        self,
+        proxied: Proxied,
+        metrics_enabled: bool,
+        access: Access = _LOOPBACK,
+        children: Callable[[], Iterable[int]] = lambda: (),
+    ) -> None:
+        """`access` decides who may change anything; reading is open to all. `children` are the worker processes."""
         self._proxied = proxied
         self._metrics_enabled = metrics_enabled
         self._target = TargetApi(lambda: proxied.target, access)
-        self._process = ProcessCollector(registry=None)
+        self._children = children
 
     def resource(self) -> Any:
         return _Entrance(self.app.resource())
@@ -77,7 +84,7 @@ class AdminApp:
             text = await text
         if text is None:
             return error(request, 503, NOT_INITIALIZED)
-        return answer(request, 200, EXPOSITION, render_families(self._process_families(), "process") + text)
+        return answer(request, 200, EXPOSITION, render_families(process_families(self._children), "process") + text)
 
     @app.route("/health/liveness")
     @app.route("/health/liveliness", endpoint="liveliness")
@@ -120,16 +127,6 @@ class AdminApp:
     def failed(self, request: IRequest, failure: Failure) -> bytes:
         _log.failure("Could not answer {method} {uri}", failure, method=_shown(request.method), uri=_shown(request.uri))
         return error(request, 500, INTERNAL_ERROR)
-
-    def _process_families(self) -> list[Family]:
-        """Memory, descriptors and CPU time of this process, under the names that the reference's library gives them."""
-        found = []
-        for metric in self._process.collect():
-            counter = "_total" if metric.type == "counter" else ""
-            name = metric.name.removeprefix("process_") + counter
-            samples = [Sample((), sample.value) for sample in metric.samples]
-            found.append(Family(name, metric.type, metric.documentation, samples))
-        return found
 
 
 class _Entrance(Resource):

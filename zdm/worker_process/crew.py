@@ -162,6 +162,10 @@ class Crew:
         draining = [worker.drain(limit) for worker in self._workers() if worker.is_there]
         return DeferredList(draining).addCallback(lambda _: None)
 
+    def pids(self) -> list[int]:
+        """The processes that there are now."""
+        return [worker.process.pid for worker in self._workers()]
+
     # What a worker says
 
     def greeted(self, worker: RemoteWorker) -> None:
