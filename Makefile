@@ -53,7 +53,7 @@ $(COMPILED)/.installed: $(STAMP) $(shell find zdm -name '*.py')
 test-compiled: compiled
 	@mkdir -p $(REPORTS)
 	rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree && cp -R tests pyproject.toml $(COMPILED)/tree
-	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/process \
+	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/worker_process tests/process \
 		-q --hypothesis-seed=0 --junitxml=../../../$(REPORTS)/test-compiled.xml
 
 # a proxy, two clusters and some clients in one thread; each seed is another story
