@@ -152,6 +152,20 @@ def test_a_worker_that_takes_nothing_for_a_second_does_not_keep_clients_from_the
         client.close()
 
 
+def test_a_worker_that_had_no_clients_for_long_is_not_slow(world: World) -> None:
+    """Those that come together after a quiet night go where there are the fewest."""
+    clients = [world.connect() for _ in range(4)]
+    world.settle()
+    for client in world.processes[0].clients:
+        client.wire.end()
+    world.pass_time(10)
+    clients += [world.connect(), world.connect()]
+    world.settle()
+    assert world.counts() == [2, 2]
+    for end in clients:
+        end.close()
+
+
 def test_clients_on_their_way_to_a_worker_that_dies_are_closed(world: World) -> None:
     """Their drivers connect again."""
     world.processes[0].is_stopped = True
@@ -191,6 +205,8 @@ def test_a_statement_prepared_on_one_worker_is_known_to_the_others(world: World)
     """The pool of a driver has connections to all of them."""
     one, other, _ = pair(world)
     prepare(one, b"id", b"target's")
+    world.processes[0].ours.deliver()
+    assert not world.processes[0].theirs.arriving, "who made it is not told"
     world.settle()
     assert executed(other, b"id") == [frames.execute(1, b"id"), frames.execute(1, b"target's")]
 
@@ -238,6 +254,18 @@ def test_a_question_to_a_worker_that_hangs_does_not_keep_a_request_for_long(worl
     world.pass_time(FIND_LIMIT - 0.1)
     assert other.wire.take() == []
     world.pass_time(0.2)
+    assert other.wire.take()[0][9:13] == UNPREPARED.to_bytes(4, "big")
+
+
+def test_a_question_to_a_worker_that_dies_is_answered_by_the_others() -> None:
+    """It is not waited for."""
+    world = World(3).serve()
+    one, other, _ = (world.client(process) for process in world.processes)
+    other.sends(frames.execute(1, b"nobody's"))
+    world.processes[1].ours.deliver()
+    world.processes[0].end(1)
+    assert not one.wire.ended
+    world.settle()
     assert other.wire.take()[0][9:13] == UNPREPARED.to_bytes(4, "big")
 
 

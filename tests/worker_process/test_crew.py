@@ -30,8 +30,11 @@ def test_clients_are_served_when_every_worker_is_there() -> None:
     world.settle()
     assert fired == [] and len(world.processes) == 2
     client = world.connect()
+    world.processes[1].is_stopped = True
     world.apply()
-    assert fired == []
+    world.settle()
+    assert fired == [] and world.processes[0].clients == []
+    world.processes[1].is_stopped = False
     world.settle()
     assert fired == [None] and sum(world.counts()) == 1
     assert world.log.texts("info") == ["Worker 1 serves, as process 1000.", "Worker 2 serves, as process 1001."]
@@ -120,6 +123,7 @@ def test_a_worker_that_does_not_answer_is_killed_and_has_reached_the_generation_
     world.pass_time(0.1)
     assert acknowledged == [2] and not hung.is_running
     assert world.log.texts("error")[0] == "Worker 2 (process 1001) does not answer; it is killed."
+    assert len(world.log.texts("info")) == 2 and world.scrape().worker_restarts == 1
     world.pass_time(1)
     new = world.running[1]
     assert new.pid == 1002 and not new.worker.shared.snapshot.target_enabled
@@ -304,9 +308,11 @@ def test_a_close_ends_all_processes_and_waits_for_their_end(world: World) -> Non
     world.crew.close().addCallback(closed.append)
     world.settle()
     assert world.processes[0].code == 0 and hung.is_running and closed == []
+    assert len(world.clock.getDelayedCalls()) == 2, "those of the one that hangs: its own, and its end"
     world.pass_time(2.0)
     assert hung.code == -9 and closed == [None]
     assert len(world.processes) == 2 and world.log.texts("error") == []
+    assert world.clock.getDelayedCalls() == []
 
 
 def test_a_close_leaves_nothing_that_is_about_to_start() -> None:
@@ -315,13 +321,33 @@ def test_a_close_leaves_nothing_that_is_about_to_start() -> None:
     world.crew.start()
     waits, starts, late = world.processes
     waits.end(1)
-    world.processes[0].deliver()
+    starts.is_stopped = True
+    starts.ours.arriving.clear()
+    while waits.deliver():
+        pass
     world.clock.advance(0)
+    assert len(world.log.texts("error")) == 1
     closed: list[None] = []
     world.crew.close().addCallback(closed.append)
     world.pass_time(LONGEST_PAUSE)
     assert not world.running and closed == [None] and len(world.processes) == 3
     assert world.clock.getDelayedCalls() == []
+
+
+def test_a_worker_whose_channel_breaks_is_killed(world: World) -> None:
+    """Nobody could tell it any more that target is off: it must not go on."""
+    process = world.processes[0]
+    process.is_stopped = True
+    process.theirs.vanish()
+    while process.deliver():
+        pass
+    assert process.code == -signal.SIGKILL
+
+
+def test_a_worker_that_serves_is_not_taken_for_one_that_does_not_start(world: World) -> None:
+    """Long after its start."""
+    world.pass_time(START_PATIENCE + 1)
+    assert [process.pid for process in world.running] == [1000, 1001] and world.log.texts("error") == []
 
 
 def test_a_worker_ends_with_its_supervisor(world: World) -> None:

@@ -19,7 +19,7 @@ from zdm.core.credentials import Credentials
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
-from zdm.metrics import Histogram, Meter, RequestMeter
+from zdm.metrics import Meter, RequestMeter
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, packed, unpacked_settings, unpacked_snapshot
 
@@ -85,14 +85,6 @@ def test_counters_arrive_whole() -> None:
         assert counters._dumped(getattr(came, name)) == counters._dumped(getattr(sent, name)), name
     assert came.reads_target.duration.bounds == [0.2]
     json.loads(counters.dumped(sent))
-
-
-def test_a_histogram_of_its_own_arrives_too() -> None:
-    """A meter may count durations beside those of requests."""
-    sent, came = Histogram([1.0]), Histogram([1.0])
-    sent.observe(0.5)
-    counters._load(came, counters._dumped(sent))
-    assert (came.counts, came.total) == ([1, 0], 0.5)
 
 
 @pytest.mark.parametrize("keyspace", [None, "", 'Ks"'])

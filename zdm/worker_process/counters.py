@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from zdm.metrics import Histogram, Meter, RequestMeter
+from zdm.metrics import Meter, RequestMeter
 
 
 # as both builds of the program tell them, with slots and compiled
@@ -22,10 +22,7 @@ def loaded(data: bytes, meter: Meter) -> Meter:
     for name, count in json.loads(data).items():
         own = getattr(meter, name)
         if isinstance(own, RequestMeter):
-            own.inflight, own.cancelled = count[0], count[1]
-            _load(own.duration, count[2])
-        elif isinstance(own, Histogram):
-            _load(own, count)
+            own.inflight, own.cancelled, own.duration.counts, own.duration.total = count
         else:
             setattr(meter, name, count)
     return meter
@@ -33,12 +30,6 @@ def loaded(data: bytes, meter: Meter) -> Meter:
 
 def _dumped(count: Any) -> Any:
     if isinstance(count, RequestMeter):
-        return [count.inflight, count.cancelled, _dumped(count.duration)]
-    if isinstance(count, Histogram):
-        return [count.counts, count.total]
+        return [count.inflight, count.cancelled, count.duration.counts, count.duration.total]
     assert isinstance(count, (int, float))
     return count
-
-
-def _load(histogram: Histogram, counts: Any) -> None:
-    histogram.counts, histogram.total = counts

@@ -170,9 +170,6 @@ class Crew:
 
     def greeted(self, worker: RemoteWorker) -> None:
         """It is ready to be told what to do."""
-        if self._is_closing:
-            worker.leave()
-            return
         place = self._places[worker.number - 1]
         worker.begin(packed(self._settings[worker.number - 1]))
         if self._snapshot:
@@ -303,8 +300,7 @@ class Crew:
 
     def _scrape(self, place: Place) -> Deferred[None]:
         def scraped(found: bytes) -> None:
-            if place.worker is worker:
-                place.last = found
+            place.last = found
 
         def failed(failure: Failure) -> None:
             """It has ended meanwhile, which is told elsewhere."""

@@ -101,7 +101,6 @@ class RemoteWorker(AMP):
         self._starting: IDelayedCall | None = None
         self._burials: Final[list[Deferred[None]]] = []
         self._is_leaving = False
-        self._has_ended = False
 
     # What the crew asks
 
@@ -167,12 +166,9 @@ class RemoteWorker(AMP):
             self.process.kill()
 
     def buried(self) -> Deferred[None]:
-        """Fires when its process is no more."""
+        """Fires when its process is no more. Asked before the superior is told that it has ended."""
         burial: Deferred[None] = Deferred()
-        if self._has_ended:
-            burial.callback(None)
-        else:
-            self._burials.append(burial)
+        self._burials.append(burial)
         return burial
 
     # What the worker says
@@ -246,8 +242,6 @@ class RemoteWorker(AMP):
             self._starting = None
 
     def _ended(self, code: int) -> None:
-        self._has_ended = True
-        self.attaching = 0
         self._superior.ended(self, code)
         burials = list(self._burials)
         self._burials.clear()
