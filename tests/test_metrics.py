@@ -181,11 +181,11 @@ def test_what_a_worker_counted_outlives_it() -> None:
     meter.writes_attaching.inflight = 3
     meter.writes.duration.observe(0.1)
     meter.client_connections, meter.target_attaching, meter.pscache_entries, meter.target_enabled = 4, 5, 6, 0
-    meter.timed_out = 7
+    meter.timed_out, meter.inflight_bytes, meter.paused_by_client = 7, 8, 9.5
     begun = meter.writes.begun
     meter.retire()
     other.add(meter)
-    assert (other.writes.begun, other.timed_out) == (begun, 7)
+    assert (other.writes.begun, other.timed_out, other.paused_by_client, other.inflight_bytes) == (begun, 7, 9.5, 0)
     text = render(other, "zdm")
     assert {line.rpartition(" ")[2] for line in text.splitlines() if "inflight_requests_total{" in line} == {"0"}
     assert 'zdm_target_skipped_requests_total{reason="attaching",type="writes"} 3' in text

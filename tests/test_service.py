@@ -32,6 +32,7 @@ from zdm.lasting_state import at_start
 from zdm.net.threads import Run, at_once
 from zdm.service import ProxyService
 from zdm.state_file import SavedState, StateFile, TargetRecord
+from zdm.workers import Worker
 
 PORT, METRICS = 9999, 9998
 DEADLINE_S = 20
@@ -329,7 +330,7 @@ def test_a_start_without_target_needs_origin_only() -> None:
     state, health = world.service.target.state(), world.service.health()
     assert state is not None and state.is_ready and state.effective == "ORIGIN_ONLY"
     assert health is not None and (health.target_required, health.target.status) == (False, "DOWN")
-    assert world.service._worker is not None
+    assert isinstance(world.service._worker, Worker)
     assert world.service._worker.shared.snapshot.mode is TargetMode.ORIGIN_ONLY
 
 
@@ -371,7 +372,7 @@ def test_a_change_reaches_the_sessions_and_the_state_file(tmp_path: Path) -> Non
     path = str(tmp_path / "state.json")
     world = World(state_file=path).start()
     worker = world.service._worker
-    assert worker is not None
+    assert isinstance(worker, Worker)
     modes = [worker.shared.snapshot.mode]
     world.switch(False)
     modes.append(worker.shared.snapshot.mode)
@@ -386,14 +387,14 @@ def test_a_login_that_target_accepted_is_kept_for_the_next_process(tmp_path: Pat
     """As a hash, soon after; at the latest when the proxy ends."""
     path = str(tmp_path / "state.json")
     world = World(state_file=path).start()
-    assert world.service._worker is not None
+    assert isinstance(world.service._worker, Worker)
     world.service._worker.logins.accepted(Credentials("app", "the-password"))
     world.stop()
     saved = StateFile(path).read()
     assert [login.user for login in saved.logins] == ["app"]
     after = World(saved).start().service._worker
     answers: list[Recognition] = []
-    assert after is not None
+    assert isinstance(after, Worker)
     for password in ("the-password", "another"):
         after.logins.verify(Credentials("app", password)).addCallback(answers.append)
     assert answers == [Recognition.KNOWN, Recognition.UNKNOWN]

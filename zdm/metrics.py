@@ -226,7 +226,7 @@ class Meter:
         ):
             requests.cancelled += requests.inflight
             requests.inflight = 0
-        self.client_connections = self.target_attaching = self.pscache_entries = 0
+        self.client_connections = self.target_attaching = self.pscache_entries = self.inflight_bytes = 0
         self.target_enabled = 1
 
 

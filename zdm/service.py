@@ -29,14 +29,13 @@ from zdm.cpus import allowed_cpus
 from zdm.exposition import render
 from zdm.lasting_state import LastingState, at_start
 from zdm.log import Log
-from zdm.net.accepting import HandingEndpoint
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.settings import new_meter, proxy_topology
-from zdm.sockets import dialling, listening, raise_file_limit
+from zdm.sockets import dialling, handing, listening, raise_file_limit
 from zdm.state_file import SavedState, UnusableFileError
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
@@ -97,7 +96,8 @@ class ProxyService:
         self._logins: Final = AcceptedLogins(run, log, saved.logins, self._state.save_soon)
         self._state.logins = self._logins.records
         entrance = listening if staff is None else staff.entrance
-        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, entrance)
+        size = 1 if staff is None else staff.size
+        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, entrance, size)
         self._crew: Final = None if staff is None else self._new_crew(staff)
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
@@ -300,7 +300,7 @@ def run(config: Config, log: Log) -> int:
 
     count = config.worker_count() or allowed_cpus()
     threads = in_threads_of(reactor)
-    staff = Staff(count, launcher(reactor, threads), HandingEndpoint) if count > 1 else None
+    staff = Staff(count, launcher(reactor, threads), handing(config)) if count > 1 else None
     service = ProxyService(config, log, reactor, dialling(config), listening(config), saved, threads, staff)
 
     def begin() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from zdm.config import Config
 from zdm.log import Log
+from zdm.net.accepting import HandingEndpoint
 from zdm.net.cluster import EndpointFactory
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint
 from zdm.net.transport import SocketOptions
@@ -36,6 +37,11 @@ def listening(config: Config) -> Callable[[str, int], ServerEndpoint]:
     """The way to listen: an endpoint for a host and a port."""
     options, backlog = socket_options(config), config.proxy_listen_backlog
     return lambda host, port: ServerEndpoint(host, port, backlog, options)
+
+
+def handing(config: Config) -> Callable[[str, int], HandingEndpoint]:
+    """The way to listen for connections that others are to have; their options are set by those."""
+    return lambda host, port: HandingEndpoint(host, port, config.proxy_listen_backlog)
 
 
 def raise_file_limit(config: Config, log: Log) -> None:

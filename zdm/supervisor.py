@@ -74,13 +74,14 @@ class Supervisor:
         log: Log,
         state: LastingState,
         listening: ListeningFactory = ServerEndpoint,
+        workers: int = 1,
     ) -> None:
         self._config: Final = config
         self._listening: Final = listening
         self._topology: Final = topology
         self._log: Final = log
         self._state: Final = state
-        self._settings: Final[Settings] = session_settings(config)
+        self._settings: Final[Settings] = session_settings(config, workers)
         self._generation = state.target.generation
         self._worker: WorkerRole | None = None
         self._port: IListeningPort | None = None

@@ -23,14 +23,18 @@ from tests.net.nodes import Lines
 from tests.net.wires import HOSTS, ORIGIN, TARGET, Client, Dialled
 from tests.stage import SUPPORTED
 from zdm.core.clusters import Side
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.metrics import Meter
+from zdm.net.transport import SocketOptions
 from zdm.worker_process.crew import Crew
-from zdm.worker_process.hosted import HostedWorker
+from zdm.worker_process.hosted import HostedWorker, Ways
 from zdm.worker_process.remote import RemoteWorker
 from zdm.worker_process.snapshots import WorkerSettings
 from zdm.workers import Worker
+
+OPTIONS = SocketOptions(nodelay=False)
 
 
 class End(StringTransport):
@@ -95,7 +99,7 @@ class RunningProcess:
         self.number = remote.number
         self.log = HostedLines()
         log: Any = self.log
-        self.hosted = HostedWorker(self.clock, self.clock.seconds, log, self.endpoint, self.attach, self.has_ended)
+        self.hosted = HostedWorker(self.clock, self.clock.seconds, log, self.ways, self.has_ended)
         self.attempts: list[Dialled] = []
         self.clients: list[Client] = []
         self.is_stopped = False
@@ -159,6 +163,10 @@ class RunningProcess:
 
     # Its clients and clusters
 
+    def ways(self, options: SocketOptions) -> Ways:
+        self.options = options
+        return Ways(self.endpoint, self.attach)
+
     def endpoint(self, host: str, port: int, timeout: float) -> Dialled:
         self.attempts.append(Dialled(self.clock, host, port, timeout))
         return self.attempts[-1]
@@ -185,8 +193,8 @@ class Judge:
     def refused(self, credentials: Credentials) -> None:
         self.told.append((credentials, False))
 
-    def verify(self, credentials: Credentials) -> Deferred[bool]:
-        return succeed((credentials, True) in self.told)
+    def verify(self, credentials: Credentials) -> Deferred[Recognition]:
+        return succeed(Recognition.KNOWN if (credentials, True) in self.told else Recognition.UNSEEN)
 
 
 class World:
@@ -206,7 +214,10 @@ class World:
         self.settings = Settings(**settings)
         log: Any = self.log
         self.crew = Crew(
-            [WorkerSettings(1 + n, count, 5.0, 5.0, (0.1, 1.0), (0.2,), 10, "INFO", "json") for n in range(count)],
+            [
+                WorkerSettings(1 + n, count, 5.0, 5.0, (0.1, 1.0), (0.2,), 10, "INFO", "json", OPTIONS)
+                for n in range(count)
+            ],
             self.launch,
             self.clock,
             log,

@@ -6,10 +6,12 @@ import signal
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError
 
 from tests import frames
 from tests.net.wires import ORIGIN, TARGET
-from tests.worker_process.crews import World
+from tests.worker_process.crews import OPTIONS, World
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.worker_process.crew import FIRST_PAUSE, LONGEST_PAUSE, STEADY
 from zdm.worker_process.remote import PATIENCE, START_PATIENCE, described
@@ -39,6 +41,7 @@ def test_clients_are_served_when_every_worker_is_there() -> None:
     assert fired == [None] and sum(world.counts()) == 1
     assert world.log.texts("info") == ["Worker 1 serves, as process 1000.", "Worker 2 serves, as process 1001."]
     assert [process.log.shown for process in world.processes] == [("INFO", "json")] * 2
+    assert [process.options for process in world.processes] == [OPTIONS] * 2
     assert world.opened() == [None]
     client.close()
 
@@ -253,11 +256,21 @@ def test_logins_are_known_to_the_supervisor_alone(world: World) -> None:
     one.refused(bad)
     world.settle()
     assert world.logins.told == [(good, True), (bad, False)]
-    known: list[bool] = []
+    known: list[Recognition] = []
     for credentials in (good, bad):
         other.verify(credentials).addCallback(known.append)
     world.settle()
-    assert known == [True, False]
+    assert known == [Recognition.KNOWN, Recognition.UNSEEN]
+
+
+def test_whoever_asks_for_a_login_may_go_before_the_answer(world: World) -> None:
+    """His client has closed its connection."""
+    hosted, failed = world.processes[0].hosted, []
+    verifying = hosted.verify(Credentials("user", "password"))
+    verifying.addErrback(lambda failure: failed.append(failure.type))
+    verifying.cancel()
+    world.settle()
+    assert failed == [CancelledError] and world.processes[0].is_running
 
 
 def test_changes_of_the_schema_reach_the_supervisor_once_for_all_sessions(world: World) -> None:

@@ -20,6 +20,7 @@ from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.metrics import Meter, RequestMeter
+from zdm.net.transport import SocketOptions
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, packed, unpacked_settings, unpacked_snapshot
 
@@ -64,7 +65,7 @@ def test_a_generation_arrives_whole() -> None:
 
 def test_settings_arrive_whole() -> None:
     """And are all that a worker is told of the configuration."""
-    settings = WorkerSettings(2, 3, 1.5, 2.5, (0.1,), (0.2, 0.3), 100, "DEBUG", "json")
+    settings = WorkerSettings(2, 3, 1.5, 2.5, (0.1,), (0.2, 0.3), 100, "DEBUG", "json", SocketOptions(False, 1, 2))
     assert unpacked_settings(packed(settings)) == settings
 
 

@@ -5,7 +5,7 @@ cache is bounded (FIX-21): an entry that was pushed out merely makes its next EX
 mend. Eviction is "second chance": a hit only sets a flag, so that the data path never reorders anything.
 
 Where there are several workers, a client may execute on one what it prepared on another: what one learns it tells the
-others, and what it does not know it asks them for (`lookups`).
+others, and what it does not know it asks them for (`forwarding`).
 """
 
 from __future__ import annotations

@@ -13,19 +13,17 @@ from __future__ import annotations
 from typing import Final
 
 from zdm.core.answers import overloaded
-from zdm.core.clusters import ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.clusters import ORIGIN_BIT, Side
 from zdm.core.commands import Command, Recognition, RefreshSchema
 from zdm.core.connector import Internal, Owed, SideState
 from zdm.core.datapath import DataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
+from zdm.core.forwarding import Forwarding
 from zdm.core.handover import Handover, handover_of, take_over
 from zdm.core.heartbeat import Heartbeat
-from zdm.core.intercept import Answer
-from zdm.core.lookups import Lookups
 from zdm.core.pending import PendingRequest
-from zdm.core.plans import Plan
-from zdm.core.routing import Routing, Unknown
+from zdm.core.routing import Routing
 from zdm.core.sides import Sides
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
@@ -46,9 +44,9 @@ class Session:
         "_dispatch",
         "_early",
         "_fast",
+        "_forwarding",
         "_heartbeat",
         "_incoming",
-        "_lookups",
         "_routing",
         "_sides",
         "_state",
@@ -69,7 +67,7 @@ class Session:
         self._routing: Final = Routing(state)
         self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
         self._early: Final = EarlyFrames(state)
-        self._lookups: Final = Lookups(state, self._dispatch)
+        self._forwarding: Final = Forwarding(state, self._routing, self._dispatch, self._heartbeat)
         self._incoming: Final = FrameBuffer()
         if handover is not None:
             self._take_over(handover)
@@ -215,9 +213,8 @@ class Session:
     def statements_sought(self, ticket: int, now: float) -> None:
         """What a `FindStatements` came to is in the shared cache."""
         self._state.now = now
-        request = self._lookups.end(ticket) if self._state.phase is not Phase.CLOSED else None
-        if request is not None:
-            self._planned(request.stream, request.frame(), is_sought=True)
+        if self._state.phase is not Phase.CLOSED:
+            self._forwarding.sought(ticket)
             self._close_if_drained()
 
     def login_verified(self, login: Recognition, now: float) -> None:
@@ -331,26 +328,7 @@ class Session:
         elif state.phase is Phase.DRAINING:
             state.answer_error(stream, overloaded(SHUTTING_DOWN))
         else:
-            self._planned(stream, frame)
-
-    def _planned(self, stream: int, frame: bytes, is_sought: bool = False) -> None:
-        state = self._state
-        try:
-            planned = self._routing.plan(frame)
-            if isinstance(planned, Unknown):
-                if not is_sought:
-                    self._lookups.begin(stream, frame, planned.prepared_ids)
-                    return
-                planned = self._routing.unprepared(planned.prepared_ids[0])
-            if isinstance(planned, Plan):
-                self._dispatch.send(PendingRequest(stream, planned, state.now, frame, 0, len(frame)))
-            elif isinstance(planned, Answer):
-                state.answer(stream, planned.opcode, planned.body)
-        except RemoteProtocolError as fault:
-            state.answer_error(stream, Error(ErrorCode.PROTOCOL_ERROR, fault.message))
-            return
-        if isinstance(planned, Plan) and planned.awaits != ORIGIN_BIT | TARGET_BIT:
-            self._heartbeat.keep_alive(planned.awaits)
+            self._forwarding.forward(stream, frame)
 
     # Answers
 

@@ -168,18 +168,20 @@ class ClientEndpoint:
         return error.ConnectError(None, str(failed))
 
 
-def attach_accepted(accepted: socket.socket, factory: IProtocolFactory) -> defer.Deferred[None]:
+def attach_accepted(
+    accepted: socket.socket, factory: IProtocolFactory, options: SocketOptions = USUAL
+) -> defer.Deferred[None]:
     """Attach a protocol to a connection that was accepted elsewhere; fires when that is done.
 
     Fails with an OSError where the connection has ended meanwhile; the socket is closed in any case, sooner or later.
     """
-    return _deferred(_attach_accepted(accepted, factory))
+    return _deferred(_attach_accepted(accepted, factory, options))
 
 
-async def _attach_accepted(accepted: socket.socket, factory: IProtocolFactory) -> None:
+async def _attach_accepted(accepted: socket.socket, factory: IProtocolFactory, options: SocketOptions) -> None:
     loop = asyncio.get_running_loop()
     try:
-        await loop.connect_accepted_socket(lambda: LoopTransport(factory), accepted)
+        await loop.connect_accepted_socket(lambda: LoopTransport(factory, options), accepted)
     except OSError:
         accepted.close()
         raise

@@ -9,6 +9,7 @@ import time
 
 from zdm.log import start
 from zdm.net.endpoints import ClientEndpoint, attach_accepted, install_reactor
+from zdm.net.transport import SocketOptions
 
 
 def main(number: int, descriptor: int) -> None:
@@ -21,13 +22,19 @@ def main(number: int, descriptor: int) -> None:
     from twisted.internet import reactor
 
     from zdm.worker_process.channel import adopt
-    from zdm.worker_process.hosted import HostedWorker
+    from zdm.worker_process.hosted import HostedWorker, Ways
 
     def ended() -> None:
         if reactor.running:
             reactor.stop()
 
-    hosted = HostedWorker(reactor, time.perf_counter, log, ClientEndpoint, attach_accepted, ended)
+    def ways(options: SocketOptions) -> Ways:
+        return Ways(
+            lambda host, port, timeout: ClientEndpoint(host, port, timeout, options=options),
+            lambda accepted, factory: attach_accepted(accepted, factory, options),
+        )
+
+    hosted = HostedWorker(reactor, time.perf_counter, log, ways, ended)
 
     def begin() -> None:
         with socket.socket(fileno=descriptor) as channel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.protocols.amp import Argument, Boolean, Command, Descriptor, Float, Integer
+from twisted.protocols.amp import Argument, Boolean, Command, Descriptor, Float, Integer, Unicode
 
 _PIECE: Final = 0xFFFF
 
@@ -85,7 +85,7 @@ class VerifyLogin(Command):
     """From a worker: has target let these in before?"""
 
     arguments = [(b"user", Whole()), (b"password", Whole())]
-    response = [(b"known", Boolean())]
+    response = [(b"recognition", Unicode())]
 
 
 class RefreshSchema(Command):

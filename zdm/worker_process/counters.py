@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from zdm.metrics import Meter, RequestMeter
 
-
 # as both builds of the program tell them, with slots and compiled
 FIELDS: Final = tuple(name for name in dir(Meter) if not name.startswith("_") and not callable(getattr(Meter, name)))
 

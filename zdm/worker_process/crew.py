@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReac
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.snapshot import Snapshot
 from zdm.log import Log
@@ -194,7 +195,7 @@ class Crew:
         """Target has let these in, or has refused them."""
         (self._logins.accepted if is_accepted else self._logins.refused)(credentials)
 
-    def verify_login(self, credentials: Credentials) -> Deferred[bool]:
+    def verify_login(self, credentials: Credentials) -> Deferred[Recognition]:
         """Whether target accepted these before."""
         return self._logins.verify(credentials)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,11 +17,13 @@ from twisted.protocols.amp import AMP
 from twisted.python.failure import Failure
 
 from zdm.core.clusters import Side
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.log import ProcessLog
 from zdm.metrics import Meter
 from zdm.net.cluster import EndpointFactory
+from zdm.net.transport import SocketOptions
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, unpacked_settings, unpacked_snapshot
 from zdm.workers import Worker
@@ -33,8 +35,12 @@ CALM: Final = 1.0
 FIND_LIMIT: Final = 1.0
 """Seconds for which a request waits for what other workers know; then nobody knows it."""
 
-Attach = Callable[[socket.socket, ServerFactory], Deferred[None]]
-"""Attaches a protocol of the factory to an accepted connection."""
+
+class Ways(NamedTuple):
+    """To hosts, and to clients: `attach` gives an accepted connection a protocol of the factory."""
+
+    connecting: EndpointFactory
+    attach: Callable[[socket.socket, ServerFactory], Deferred[None]]
 
 
 class _ClientFactory(ServerFactory):
@@ -57,8 +63,7 @@ class HostedWorker(AMP):
         clock: IReactorTime,
         now: Callable[[], float],
         log: ProcessLog,
-        connecting: EndpointFactory,
-        attach: Attach,
+        ways: Callable[[SocketOptions], Ways],
         ended: Callable[[], None],
     ) -> None:
         """`now` is the sessions' clock in seconds; `ended` is called when the channel is closed."""
@@ -66,10 +71,10 @@ class HostedWorker(AMP):
         self._clock: Final = clock
         self._now: Final = now
         self._log: Final = log
-        self._connecting: Final = connecting
-        self._attach: Final = attach
+        self._ways_with: Final = ways
         self._ended: Final = ended
         self._settings: WorkerSettings
+        self._ways: Ways
         self._worker: Worker | None = None
         self._taken = self._opening = 0
         self._told = (0, 0, 0)
@@ -92,6 +97,7 @@ class HostedWorker(AMP):
     @commands.Start.responder
     def _start(self, settings: bytes) -> dict[str, Any]:
         self._settings = unpacked_settings(settings)
+        self._ways = self._ways_with(self._settings.options)
         self._log.configure(self._settings.log_level, self._settings.log_format)
         return {}
 
@@ -114,7 +120,7 @@ class HostedWorker(AMP):
         self._taken += 1
         self._opening += 1
         assert self._worker is not None  # a generation comes before any client
-        self._attach(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
+        self._ways.attach(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
         self._tell_in(0)
         return {}
 
@@ -156,11 +162,11 @@ class HostedWorker(AMP):
         """Target has refused these."""
         self._judged(credentials, False)
 
-    def verify(self, credentials: Credentials) -> Deferred[bool]:
-        """Whether target accepted these before, for any worker."""
+    def verify(self, credentials: Credentials) -> Deferred[Recognition]:
+        """Whether target accepted these before, for any worker. May be cancelled."""
         user, password = credentials.username.encode(), credentials.password.encode()
         verifying: Deferred[Any] = self.callRemote(commands.VerifyLogin, user=user, password=password)
-        return verifying.addCallbacks(lambda answer: answer["known"], lambda _: False)
+        return verifying.addCallback(lambda answer: Recognition[answer["recognition"]])
 
     def _judged(self, credentials: Credentials, is_accepted: bool) -> None:
         user, password = credentials.username.encode(), credentials.password.encode()
@@ -239,7 +245,7 @@ class HostedWorker(AMP):
             PreparedCache(settings.prepared_entries, self),
             self._clock,
             self._now,
-            self._connecting,
+            self._ways.connecting,
             {Side.ORIGIN: settings.origin_timeout, Side.TARGET: settings.target_timeout},
             self._log,
             self._refresh_schema,

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from zdm.config import Config
 from zdm.net.threads import Run
+from zdm.sockets import socket_options
 from zdm.worker_process.channel import adopt
 from zdm.worker_process.crew import Launch
 from zdm.worker_process.remote import RemoteWorker
@@ -31,6 +32,7 @@ def worker_settings(config: Config, count: int) -> list[WorkerSettings]:
             config.prepared_cache_entries,
             config.log_level_name,
             config.log_format,
+            socket_options(config),
         )
         for number in range(1, count + 1)
     ]

@@ -17,6 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.amp import AMP
 from twisted.python.failure import Failure
 
+from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.log import Log
 from zdm.worker_process import commands
@@ -66,7 +67,7 @@ class Superior(Protocol):
     def login_judged(self, credentials: Credentials, is_accepted: bool) -> None:
         """Target has let these in, or has refused them."""
 
-    def verify_login(self, credentials: Credentials) -> Deferred[bool]:
+    def verify_login(self, credentials: Credentials) -> Deferred[Recognition]:
         """Whether target accepted these before."""
 
     def refresh_schema(self) -> None:
@@ -193,7 +194,7 @@ class RemoteWorker(AMP):
     @commands.VerifyLogin.responder
     def _verify_login(self, user: bytes, password: bytes) -> Deferred[dict[str, Any]]:
         verifying = self._superior.verify_login(Credentials(user.decode(), password.decode()))
-        return verifying.addCallback(lambda known: {"known": known})
+        return verifying.addCallback(lambda login: {"recognition": login.name})
 
     @commands.RefreshSchema.responder
     def _refresh_schema(self) -> dict[str, Any]:

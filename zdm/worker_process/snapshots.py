@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from zdm.core.snapshot import Snapshot
+from zdm.net.transport import SocketOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class WorkerSettings:
     prepared_entries: int
     log_level: str
     log_format: str
+    options: SocketOptions
 
 
 class _Pickler(pickle.Pickler):
