@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,22 @@ class World:
 
 def config(**keys: Any) -> Config:
     return Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
+
+
+def started(wall_clock: Callable[[], float] = time.time, log: Lines | None = None, **keys: Any) -> SavedState:
+    """What a process with this configuration begins with."""
+    lines: Any = log or Lines()
+    return at_start(config(**keys), lines, wall_clock)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes names, and no content."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
 
 
 @pytest.fixture
@@ -257,18 +277,23 @@ def test_target_starts_as_configured_or_as_it_was_last(path: Path, word: str, be
     """Where nothing was, it is enabled."""
     if before is not None:
         StateFile(str(path)).write(SavedState(target=TargetRecord(enabled=before, generation=4)))
-    state = at_start(config(state_file=str(path), target_enabled_at_start=word))
+    state = started(state_file=str(path), target_enabled_at_start=word)
     assert state.target.enabled is (word == "true" or (word == "LAST" and before is not False))
-    assert state.target.generation == (4 if before is not None else 0)
+    is_changed = state.target.enabled is (before is False)
+    assert state.target.generation == (4 if before is not None else 0) + is_changed
     assert StateFile(str(path)).read() == state
 
 
 def test_who_wants_target_otherwise_at_the_start_is_the_configuration(path: Path) -> None:
     """`status` tells since when and why; what was known of target is known still."""
     StateFile(str(path)).write(SavedState(target=TargetRecord(), logins=(LOGIN,)))
-    state = at_start(config(state_file=str(path), target_enabled_at_start="false"), lambda: 1764000000.0)
+    state = started(lambda: 1764000000.0, state_file=str(path), target_enabled_at_start="false")
     assert state.target == TargetRecord(
-        enabled=False, since=1764000000.0, reason="target_enabled_at_start is false", actor="configuration"
+        enabled=False,
+        since=1764000000.0,
+        reason="target_enabled_at_start is false",
+        actor="configuration",
+        generation=1,
     )
     assert state.logins == (LOGIN,)
 
@@ -276,26 +301,87 @@ def test_who_wants_target_otherwise_at_the_start_is_the_configuration(path: Path
 def test_a_start_that_agrees_with_what_was_keeps_who_said_so(path: Path) -> None:
     """The reason is still the operator's."""
     StateFile(str(path)).write(SavedState(target=DISABLED))
-    assert at_start(config(state_file=str(path), target_enabled_at_start="false")).target == DISABLED
+    assert started(state_file=str(path), target_enabled_at_start="false").target == DISABLED
 
 
 def test_without_a_state_file_a_start_needs_no_disk() -> None:
     """Most deployments have none."""
-    assert at_start(config()) == SavedState()
-    assert not at_start(config(target_enabled_at_start="false")).target.enabled
+    assert started() == SavedState()
+    assert not started(target_enabled_at_start="false").target.enabled
 
 
 def test_a_state_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     """It would fail at the first disable otherwise, at the worst of times."""
-    with pytest.raises(UnusableFileError, match="cannot be written"):
-        at_start(config(state_file=str(tmp_path / "missing" / "state.json")))
+    missing = tmp_path / "missing" / "state.json"
+    with pytest.raises(UnusableFileError) as caught:
+        started(state_file=str(missing))
+    assert str(caught.value).startswith(f"the state file {missing} cannot be written: No such file or directory.")
+
+
+def test_a_full_disk_keeps_no_proxy_from_starting_that_has_its_state(path: Path, full_disk: None) -> None:
+    """Else all proxies of a host are gone with it, the next time they are restarted."""
+    path.write_text(SavedState(target=DISABLED).model_dump_json())
+    log = Lines()
+    assert started(log=log, state_file=str(path)).target == DISABLED
+    assert log.lines == [
+        ("error", f"The state file {path} could not be written: [Errno 28] No space left on device. "
+        "The proxy starts, and tries it again.")
+    ]  # fmt: skip
+
+
+def test_a_full_disk_stops_the_first_start(path: Path, full_disk: None) -> None:
+    """There is no state yet, and somebody is there who has just set this up."""
+    with pytest.raises(UnusableFileError, match="cannot be written: No space left on device"):
+        started(state_file=str(path))
+
+
+def test_an_audit_file_on_a_full_disk_keeps_no_proxy_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes are in the log as well."""
+    path, log, opened = str(tmp_path / "audit.jsonl"), Lines(), os.open
+
+    def full(name: Any, *others: Any, **named: Any) -> int:
+        if name == path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(name, *others, **named)
+
+    monkeypatch.setattr(os, "open", full)
+    started(log=log, admin_audit_file=path)
+    ((level, text),) = log.lines
+    assert level == "error" and text.startswith(f"The audit file {path} could not be opened: [Errno 28]")
+
+
+def test_a_key_that_overrides_the_state_file_is_warned_of_and_recorded(tmp_path: Path, path: Path) -> None:
+    """Left over from the last outage, it takes a sick target in again; then who did that must be seen."""
+    audit, log = tmp_path / "audit.jsonl", Lines()
+    StateFile(str(path)).write(SavedState(target=DISABLED))
+    keys = {"state_file": str(path), "admin_audit_file": str(audit), "target_enabled_at_start": "true"}
+    for _ in range(2):
+        assert started(lambda: 1764000000.0, log, **keys).target.generation == 5
+    assert log.lines == [
+        ("warn", f"ZDM_TARGET_ENABLED_AT_START=true overrides the state file {path}, which had target DISABLED "
+        "since 1970-01-01T00:00:01.000Z, by ops, sick.")
+    ]  # fmt: skip
+    (line,) = audit.read_text().splitlines()
+    assert json.loads(line) == {
+        "time": "2025-11-24T16:00:00.000Z", "peer": "", "actor": "configuration",
+        "reason": "target_enabled_at_start is true", "before": "DISABLED", "after": "ENABLED",
+    }  # fmt: skip
+
+
+def test_a_key_that_there_is_no_state_file_for_overrides_nothing(path: Path) -> None:
+    """It is what whoever set this up wants."""
+    log = Lines()
+    started(log=log, state_file=str(path), target_enabled_at_start="false")
+    assert log.lines == []
 
 
 def test_an_audit_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     """Changes that leave no trace are what it was to prevent."""
     missing = tmp_path / "missing" / "audit.jsonl"
     with pytest.raises(UnusableFileError) as caught:
-        at_start(config(admin_audit_file=str(missing)))
+        started(admin_audit_file=str(missing))
     assert str(caught.value).startswith(f"the audit file {missing} cannot be written: No such file or directory.")
 
 
@@ -303,7 +389,7 @@ def test_an_audit_file_is_only_looked_at_by_a_start(tmp_path: Path) -> None:
     """What is in it stays."""
     audit = tmp_path / "audit.jsonl"
     audit.write_text("a line\n")
-    at_start(config(admin_audit_file=str(audit)))
+    started(admin_audit_file=str(audit))
     assert audit.read_text() == "a line\n"
 
 

@@ -28,7 +28,6 @@ from zdm.config import Config
 from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.target_mode import TargetMode
-from zdm.lasting_state import at_start
 from zdm.net.threads import Run, at_once
 from zdm.service import ProxyService
 from zdm.state_file import SavedState, StateFile, TargetRecord
@@ -400,11 +399,20 @@ def test_a_login_that_target_accepted_is_kept_for_the_next_process(tmp_path: Pat
     assert answers == [Recognition.KNOWN, Recognition.UNKNOWN]
 
 
+def test_what_could_not_be_written_at_the_start_is_written_soon(tmp_path: Path) -> None:
+    """The disk was full when the process before ended, or when this one began."""
+    path = str(tmp_path / "state.json")
+    world = World(SavedState(target=TargetRecord(enabled=False, reason="sick")), state_file=path)
+    world.target.is_down = True
+    world.start().pass_time(1)
+    assert StateFile(path).read().target.reason == "sick"
+
+
 def test_what_is_known_of_target_is_kept_for_the_next_process(tmp_path: Path) -> None:
     """Which may start without it."""
     path = str(tmp_path / "state.json")
     World(state_file=path).start().stop()
-    known = at_start(Config(state_file=path)).known
+    known = StateFile(path).read().known
     assert known is not None and (known.version, known.auth_required) == (4, False)
 
 

@@ -163,11 +163,3 @@ def test_a_file_of_any_size_is_not_read_whole(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**40)
     assert "it has more than 16777216 bytes" in fault(path)
-
-
-def test_a_place_that_cannot_be_written_to_is_told_of(path: Path) -> None:
-    """By its name, with what is needed there."""
-    missing = path.parent / "missing" / "state.json"
-    with pytest.raises(UnusableFileError) as caught:
-        StateFile(str(missing)).write_first(STATE)
-    assert str(caught.value).startswith(f"the state file {missing} cannot be written: No such file or directory.")

@@ -8,6 +8,7 @@ written is tried again from time to time. Without a state file nothing is writte
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from zdm.admin.audit import AuditEntry, AuditFile, unrecorded
+from zdm.admin.switch import iso_time
 from zdm.config import Config
 from zdm.core.topology import ClusterView
 from zdm.log import Log
@@ -29,34 +32,73 @@ PATIENCE: Final = 1.0
 RETRY: Final = 30.0
 """Seconds after which a write that failed is tried again."""
 
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What is wrong with the disk, and not with the configuration."""
+
 
 def read_state(config: Config, wall_clock: Callable[[], float] = time.time) -> SavedState:
     """The state that a process with this configuration begins with. Raises UnusableFileError."""
-    saved = StateFile(config.state_file).read() if config.state_file else SavedState()
+    return _as_configured(config, _last(config), wall_clock)
+
+
+def at_start(config: Config, log: Log, wall_clock: Callable[[], float] = time.time) -> SavedState:
+    """The same, and on disk again when this returns. Raises UnusableFileError.
+
+    Files that cannot be written to are found now, and not at the first change. A disk that is full keeps no proxy from
+    starting that has its state: it would be missed more than the write.
+    """
+    was_there = bool(config.state_file) and os.path.exists(config.state_file)
+    last = _last(config)
+    saved = _as_configured(config, last, wall_clock)
+    if config.admin_audit_file:
+        _check_audit_file(config.admin_audit_file, log)
+    if config.state_file:
+        _write_first(StateFile(config.state_file), saved, was_there, log)
+    if was_there and saved.target is not last.target:
+        _tell_override(config, last.target, saved.target, log)
+    return saved
+
+
+def _last(config: Config) -> SavedState:
+    return StateFile(config.state_file).read() if config.state_file else SavedState()
+
+
+def _as_configured(config: Config, last: SavedState, wall_clock: Callable[[], float]) -> SavedState:
     wanted = config.target_enabled_at_start.lower()
-    if wanted == "last" or (wanted == "true") is saved.target.enabled:
-        return saved
+    if wanted == "last" or (wanted == "true") is last.target.enabled:
+        return last
     record = TargetRecord(
         enabled=wanted == "true",
         since=wall_clock(),
         reason=f"target_enabled_at_start is {wanted}",
         actor="configuration",
-        generation=saved.target.generation,
+        generation=last.target.generation + 1,
     )
-    return saved.model_copy(update={"target": record})
+    return last.model_copy(update={"target": record})
 
 
-def at_start(config: Config, wall_clock: Callable[[], float] = time.time) -> SavedState:
-    """The same, and on disk again when this returns. Raises UnusableFileError.
+def _write_first(file: StateFile, saved: SavedState, was_there: bool, log: Log) -> None:
+    try:
+        file.write(saved)
+    except OSError as error:
+        if not was_there or error.errno not in _PASSING:
+            raise file.unwritable(error) from error
+        log.error(f"The state file {file.path} could not be written: {error}. The proxy starts, and tries it again.")
 
-    Files that cannot be written to are found now, and not at the first change.
-    """
-    saved = read_state(config, wall_clock)
-    if config.admin_audit_file:
-        _check_audit_file(config.admin_audit_file)
-    if config.state_file:
-        StateFile(config.state_file).write_first(saved)
-    return saved
+
+def _tell_override(config: Config, before: TargetRecord, after: TargetRecord, log: Log) -> None:
+    """The switch was turned, and not by whoever turned it last."""
+    log.warn(
+        f"ZDM_TARGET_ENABLED_AT_START={config.target_enabled_at_start} overrides the state file {config.state_file}, "
+        f"which had target {before.word}{before.history}."
+    )
+    if not config.admin_audit_file or after.since is None:
+        return
+    entry = AuditEntry(iso_time(after.since), "", after.actor, after.reason, before.word, after.word)
+    try:
+        AuditFile(config.admin_audit_file).record(entry)
+    except OSError as error:
+        log.error(unrecorded(config.admin_audit_file, entry, str(error)))
 
 
 def check_places(config: Config) -> None:
@@ -71,10 +113,13 @@ def check_places(config: Config) -> None:
             raise UnusableFileError(f"the {kind} file {path} cannot be written: {place} must be there, and writable.")
 
 
-def _check_audit_file(path: str) -> None:
+def _check_audit_file(path: str, log: Log) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if error.errno in _PASSING:
+            log.error(f"The audit file {path} could not be opened: {error}. The proxy starts, and tries it again.")
+            return
         raise UnusableFileError(
             f"the audit file {path} cannot be written: {error.strerror or error}. Its directory must exist, and the "
             "proxy must be allowed to append to the file; or unset ZDM_ADMIN_AUDIT_FILE."

@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 
 from zdm.admin.access import Access
 from zdm.admin.health import Health
-from zdm.admin.switch import iso_time
 from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
@@ -129,6 +128,7 @@ class ProxyService:
 
     def start(self) -> None:
         """Called when the reactor runs."""
+        self._state.save_soon()  # a full disk may have been left behind
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._start_failed)
 
@@ -167,9 +167,7 @@ class ProxyService:
         self._log.info(f"Target cluster: {'enabled' if target.enabled else 'disabled'}")
         if target.enabled:
             return
-        since = "" if target.since is None else f" since {iso_time(target.since)}"
-        why = "".join(f", {text}" for text in (target.actor and f"by {target.actor}", target.reason) if text)
-        self._log.info(f"Target has been disabled{since}{why}. POST /api/v1/target/enable enables it.")
+        self._log.info(f"Target has been disabled{target.history}. POST /api/v1/target/enable enables it.")
         refused = disable_refusal(self._config)
         if refused is not None:
             self._log.warn(f"Target is disabled, although the configuration forbids that: {refused}")
@@ -291,7 +289,7 @@ class ProxyService:
 def run(config: Config, log: Log) -> int:
     """Run the proxy until a signal ends it; the exit code."""
     try:
-        saved = at_start(config)
+        saved = at_start(config, log)
     except UnusableFileError as unusable:
         log.error(f"Error at startup: {unusable} Aborting startup.")
         return _UNUSABLE

@@ -17,6 +17,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from zdm.admin.switch import iso_time
+
 FORMAT: Final = 1
 _MOST_BYTES: Final = 16 * 1024 * 1024
 
@@ -40,6 +42,17 @@ class TargetRecord(_Record):
     reason: str = ""
     actor: str = ""
     generation: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def word(self) -> str:
+        """As the log and the audit file say it."""
+        return "ENABLED" if self.enabled else "DISABLED"
+
+    @property
+    def history(self) -> str:
+        """Since when, by whom and why, as far as that is known: what may follow in a sentence."""
+        since = "" if self.since is None else f" since {iso_time(self.since)}"
+        return since + "".join(f", {text}" for text in (self.actor and f"by {self.actor}", self.reason) if text)
 
 
 class KnownTarget(_Record):
@@ -112,15 +125,12 @@ class StateFile:
             raise
         _sync_directory(directory)
 
-    def write_first(self, state: SavedState) -> None:
-        """As `write`, at start, where a place that cannot be written to is a fault of the configuration."""
-        try:
-            self.write(state)
-        except OSError as error:
-            raise UnusableFileError(
-                f"the state file {self.path} cannot be written: {error.strerror or error}. Its directory must exist, "
-                "and the proxy must be allowed to create and rename files in it; or unset ZDM_STATE_FILE."
-            ) from error
+    def unwritable(self, error: OSError) -> UnusableFileError:
+        """Of a write at start: the place is a fault of the configuration."""
+        return UnusableFileError(
+            f"the state file {self.path} cannot be written: {error.strerror or error}. Its directory must exist, "
+            "and the proxy must be allowed to create and rename files in it; or unset ZDM_STATE_FILE."
+        )
 
     def _content(self) -> bytes:
         # a pipe would be waited for, without end

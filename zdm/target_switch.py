@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from zdm.admin.audit import AuditEntry, AuditFile
+from zdm.admin.audit import AuditEntry, AuditFile, unrecorded
 from zdm.admin.switch import TargetState, iso_time
 from zdm.config import Config
 from zdm.lasting_state import LastingState
@@ -174,13 +174,10 @@ class TargetSwitch:
         audit = self._audit
         if audit is None or after.since is None:
             return succeed("")
-        entry = AuditEntry(iso_time(after.since), peer, after.actor, after.reason, _word(before), _word(after))
+        entry = AuditEntry(iso_time(after.since), peer, after.actor, after.reason, before.word, after.word)
 
         def failed(failure: Failure) -> str:
-            self._log.error(
-                f"The audit file {self._config.admin_audit_file} could not be written: {failure.getErrorMessage()}; "
-                f"the line was: {entry._asdict()}"
-            )
+            self._log.error(unrecorded(self._config.admin_audit_file, entry, failure.getErrorMessage()))
             return f"the audit file could not be written: {failure.getErrorMessage()}"
 
         recording = self._audit_turn.run(lambda: self._run(lambda: audit.record(entry)))
@@ -221,7 +218,3 @@ def _line(after: TargetRecord, peer: str, is_forced: bool) -> str:
 
 def _given(*texts: str) -> list[str]:
     return [text for text in texts if text]
-
-
-def _word(record: TargetRecord) -> str:
-    return "ENABLED" if record.enabled else "DISABLED"

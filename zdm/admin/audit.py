@@ -47,6 +47,11 @@ class AuditFile:
             os.close(opened)
 
 
+def unrecorded(path: str, entry: AuditEntry, reason: str) -> str:
+    """What the log says instead: the line is not lost there."""
+    return f"The audit file {path} could not be written: {reason}; the line was: {entry._asdict()}"
+
+
 def _is_cut_short(opened: int) -> bool:
     size = os.fstat(opened).st_size
     return size > 0 and os.pread(opened, 1, size - 1) != b"\n"
