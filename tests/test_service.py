@@ -444,6 +444,16 @@ def test_changes_need_the_token_that_is_configured(address: str, token: str, hea
     assert connection.value().startswith(b"HTTP/1.1 %d " % code)
 
 
+@pytest.mark.parametrize(
+    ("address", "token", "is_shut"), [("localhost", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "t", False)]
+)
+def test_a_start_warns_where_nobody_can_switch_target(address: str, token: str, is_shut: bool) -> None:
+    """In an outage it would be too late: a token takes a restart, which then waits for the dead target."""
+    world = World(metrics_address=address, admin_token=SecretStr(token)).start()
+    told = world.told("Target cannot be switched off over HTTP: the metrics address is not a loopback one and no token")
+    assert len(told) == is_shut
+
+
 # The process
 
 PROGRAM = """

@@ -13,6 +13,7 @@ from rich.table import Table
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from zdm.admin.access import SHUT, Access
 from zdm.config import Config
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.credentials import AuthenticationRule, authentication_rule
@@ -84,6 +85,8 @@ class Check:
         """Print everything; 0 where the proxy could start."""
         is_enabled = self._target_is_enabled()
         self._look_at_files()
+        if Access(self._config.metrics_address, self._config.admin_bearer()).is_shut:
+            self._console.print(SHUT, style="red", highlight=False)
         views: dict[Side, ClusterView] = {}
         for side in CLUSTERS:
             view = await self._reach(side)
@@ -95,7 +98,7 @@ class Check:
             return 1 if is_enabled else 0
         self._console.print(_cluster_table(views))
         self._console.print(_driver_table(self._config, views))
-        for line in _notes(self._config, views):
+        for line in _notes(self._config, views, is_enabled):
             self._console.print(line, highlight=False)
         return 0
 
@@ -179,7 +182,7 @@ def _driver_table(config: Config, views: dict[Side, ClusterView]) -> Table:
     return table
 
 
-def _notes(config: Config, views: dict[Side, ClusterView]) -> list[str]:
+def _notes(config: Config, views: dict[Side, ClusterView], is_enabled: bool) -> list[str]:
     settings = session_settings(config)
     origin, target = views[Side.ORIGIN], views[Side.TARGET]
     supported = merge_supported(origin.supported, target.supported, settings.versions)
@@ -188,7 +191,10 @@ def _notes(config: Config, views: dict[Side, ClusterView]) -> list[str]:
         origin.auth_required, target.auth_required, settings.forward_client_credentials_to_origin
     )
     lines.append(_credentials_note(rule, origin.auth_required or target.auth_required))
-    lines.append(f"Reads go to {settings.primary.name}, writes to both.")
+    if is_enabled:
+        lines.append(f"Reads go to {settings.primary.name}, writes to both.")
+    else:
+        lines.append("Reads and writes go to ORIGIN alone, until TARGET is enabled.")
     return lines
 
 

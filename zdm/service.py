@@ -18,7 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from zdm.admin.access import Access
+from zdm.admin.access import SHUT, Access
 from zdm.admin.health import Health
 from zdm.config import Config
 from zdm.core.clusters import Side
@@ -100,8 +100,8 @@ class ProxyService:
         self._crew: Final = None if staff is None else self._new_crew(staff)
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
-        access = Access(address, config.admin_bearer())
-        resource = AdminApp(self, config.metrics_enabled, access, self._children).resource()
+        self._access: Final = Access(address, config.admin_bearer())
+        resource = AdminApp(self, config.metrics_enabled, self._access, self._children).resource()
         self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
@@ -165,6 +165,8 @@ class ProxyService:
     def _tell_target(self) -> None:
         target = self._state.target
         self._log.info(f"Target cluster: {'enabled' if target.enabled else 'disabled'}")
+        if self._access.is_shut:
+            self._log.warn(SHUT)
         if target.enabled:
             return
         self._log.info(f"Target has been disabled{target.history}. POST /api/v1/target/enable enables it.")

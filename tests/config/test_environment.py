@@ -197,6 +197,14 @@ def test_the_admin_token_comes_from_its_file(environment: Environment, tmp_path:
     assert load().admin_bearer() == "from-file"
 
 
+@pytest.mark.parametrize("content", ["", "\n", "\r\n"])
+def test_an_empty_token_file_is_a_fault(environment: Environment, tmp_path: Path, content: str) -> None:
+    """A secret that was not mounted must not open the API to everybody who reaches the address."""
+    (tmp_path / "token").write_text(content, newline="")
+    environment(ZDM_ADMIN_TOKEN_FILE=str(tmp_path / "token"))
+    assert f"ZDM_ADMIN_TOKEN_FILE ({tmp_path}/token) is empty: no token is in it" in error_of()
+
+
 def test_an_admin_token_and_its_file_are_one_key(environment: Environment, tmp_path: Path) -> None:
     """Which of two counts would be a guess."""
     environment(ZDM_ADMIN_TOKEN="at-secret", ZDM_ADMIN_TOKEN_FILE=str(tmp_path / "token"))

@@ -100,6 +100,16 @@ def test_check_does_without_a_target_that_is_disabled(sandbox: Sandbox, word: st
     assert "could not open control connection to TARGET" in done.stdout
 
 
+def test_check_tells_what_a_disabled_target_means_and_that_nobody_can_enable_it(sandbox: Sandbox) -> None:
+    """Not over HTTP: every container serves it on all addresses, and a token has to be set for that."""
+    keys = {"ZDM_TARGET_ENABLED_AT_START": "false", "ZDM_METRICS_ADDRESS": "0.0.0.0"}
+    done = run("check", **settings(*sandbox.clusters), **keys)
+    assert done.returncode == 0, done.stdout
+    assert "Reads and writes go to ORIGIN alone, until TARGET is enabled." in done.stdout
+    assert "Target cannot be switched off over HTTP" in done.stdout and "writes to both" not in done.stdout
+    assert "over HTTP" not in run("check", **settings(*sandbox.clusters)).stdout
+
+
 def test_check_tells_of_a_state_file_that_cannot_be_used(sandbox: Sandbox, tmp_path: Path) -> None:
     """And leaves it as it is; clusters are looked at nevertheless."""
     path = tmp_path / "state.json"

@@ -14,6 +14,12 @@ NO_TOKEN_SET: Final = (
     "changes are refused: the metrics address is not a loopback one and no token is configured; "
     "set ZDM_ADMIN_TOKEN or ZDM_ADMIN_TOKEN_FILE and restart the proxy"
 )
+SHUT: Final = (
+    "Target cannot be switched off over HTTP: the metrics address is not a loopback one and no token is configured. "
+    "Set ZDM_ADMIN_TOKEN or ZDM_ADMIN_TOKEN_FILE, so that it can be when it must."
+)
+"""For the operator who starts the proxy: later it may be too late."""
+
 TOKEN_MISSING: Final = "changes need a token: send the header 'Authorization: Bearer TOKEN'"
 TOKEN_WRONG: Final = "changes need a token: the one sent is not the one configured"
 
@@ -28,10 +34,15 @@ class Access:
         self._is_loopback: Final = is_loopback(address)
         self._token: Final = token.encode("utf-8", "surrogateescape")
 
+    @property
+    def is_shut(self) -> bool:
+        """Nothing can be changed, whoever asks."""
+        return not self._token and not self._is_loopback
+
     def refusal(self, authorization: bytes | None) -> str | None:
         """Why a change with this Authorization header is refused; None if it may be made. Takes any bytes."""
         if not self._token:
-            return None if self._is_loopback else NO_TOKEN_SET
+            return NO_TOKEN_SET if self.is_shut else None
         scheme, _, sent = (authorization or b"").strip().partition(b" ")
         if scheme.lower() != b"bearer" or not sent.strip():
             return TOKEN_MISSING

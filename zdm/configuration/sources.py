@@ -226,3 +226,7 @@ def read_secret_files(given: Values) -> None:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             given.faults.append(Fault(f"could not read {env_name(secret)}_FILE ({path}): {reason}", (secret,)))
+            continue
+        if secret == "admin_token" and not given.values[secret]:
+            # an empty token is none, and where none is set the API may be open
+            given.faults.append(Fault(f"{env_name(secret)}_FILE ({path}) is empty: no token is in it", (secret,)))
