@@ -88,6 +88,9 @@ class World:
             lambda: self.hurried.append(None), lambda: NOW,
         )  # fmt: skip
 
+        switch: Any = self.switch
+        switch.is_ready = True
+
     def turn(self, enabled: bool, reason: str = "", actor: str = "", peer: str = "") -> World:
         self.switch.switch(enabled, reason, actor, peer).addCallback(self.messages.append)
         return self
@@ -112,22 +115,22 @@ class World:
 
 def test_at_first_target_is_enabled_and_nobody_changed_that() -> None:
     """What an operator sees who has never heard of the switch."""
-    assert World().state == TargetState(False, True, "DUAL", 0, None, "", "", 0)
+    assert World().state == TargetState(True, True, "DUAL", 0, None, "", "", 0)
 
 
 def test_a_change_is_seen_in_the_state() -> None:
     """Who, when and why; and in which generation."""
     world = World().turn(False, "it is sick", "ops", "10.0.0.9:5")
-    assert world.state == TargetState(False, False, "ORIGIN_ONLY", 1, NOW, "it is sick", "ops", 0)
+    assert world.state == TargetState(True, False, "ORIGIN_ONLY", 1, NOW, "it is sick", "ops", 0)
     world.turn(True)
-    assert world.state == TargetState(False, True, "DUAL", 2, NOW, "", "", 0)
+    assert world.state == TargetState(True, True, "DUAL", 2, NOW, "", "", 0)
 
 
 def test_a_state_of_the_process_before_is_as_it_was() -> None:
     """The reason was given days ago."""
     record = TargetRecord(enabled=False, since=5.0, reason="sick", actor="ops", generation=7)
     world = World(saved=SavedState(target=record))
-    assert world.state == TargetState(False, False, "ORIGIN_ONLY", 7, 5.0, "sick", "ops", 0)
+    assert world.state == TargetState(True, False, "ORIGIN_ONLY", 7, 5.0, "sick", "ops", 0)
 
 
 def test_clients_that_attach_make_the_state_attaching() -> None:
@@ -149,6 +152,22 @@ def test_what_is_wanted_is_effective_when_every_worker_has_it() -> None:
     world.workers.told[0].callback(1)
     assert (world.state.effective, world.state.generation) == ("ORIGIN_ONLY", 1)
     assert world.messages == ["Target disabled"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_nothing_is_in_effect_before_clients_are_served(enabled: bool) -> None:
+    """`enable --wait` would be told that all clients are attached, of a proxy that waits for its target."""
+    world = World().turn(enabled)
+    switch: Any = world.switch
+    switch.is_ready = False
+    assert (world.state.enabled, world.state.effective) == (enabled, None)
+
+
+def test_the_state_tells_whether_a_restart_will_know(tmp_path: Path) -> None:
+    """None: there is no state file, so it never will."""
+    assert World().turn(False).state.stored is None
+    assert World(tmp_path).turn(False).state.stored is True
+    assert World(tmp_path / "gone").turn(False).state.stored is False
 
 
 def test_there_is_no_state_once_shutdown_has_begun() -> None:
@@ -415,6 +434,6 @@ def test_a_worker_that_did_not_follow_gets_the_change_when_the_command_is_repeat
     world.turn(False, "again", "somebody else")
     world.workers.told[1].callback(2)
     assert world.messages[1] == "Target disabled"
-    assert world.state == TargetState(False, False, "ORIGIN_ONLY", 2, NOW, "sick", "ops", 0)
+    assert world.state == TargetState(True, False, "ORIGIN_ONLY", 2, NOW, "sick", "ops", 0, True)
     assert len(world.log.texts("warn")) == 1 and len(world.audited()) == 1
     assert StateFile(world.config.state_file).read().target.generation == 2

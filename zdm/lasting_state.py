@@ -141,6 +141,7 @@ class LastingState:
         self.target = saved.target
         self.known = saved.known
         self.logins: Callable[[], tuple[LoginRecord, ...]] = lambda: saved.logins
+        self._stored = saved.target
         self._file: Final = StateFile(path) if path else None
         self._run: Final = run
         self._clock: Final = clock
@@ -161,9 +162,9 @@ class LastingState:
             self.save_soon()
 
     @property
-    def is_on_disk(self) -> bool:
-        """The last write went well, and none is under way."""
-        return not (self._is_writing or self._is_stale)
+    def is_stored(self) -> bool | None:
+        """What is wanted of target is on disk; None where there is no state file."""
+        return None if self._file is None else self._stored == self.target
 
     def save(self) -> Deferred[None]:
         """Fires when what is so now is on disk; fails with OSError where it cannot be written, now."""
@@ -209,10 +210,11 @@ class LastingState:
         state = SavedState(target=self.target, known=self.known, logins=self.logins())
         file = self._file
         writing = self._run(lambda: file.write(state))
-        writing.addCallbacks(self._written, self._failed, callbackArgs=(waiters,), errbackArgs=(waiters,))
+        writing.addCallbacks(self._written, self._failed, callbackArgs=(waiters, state), errbackArgs=(waiters,))
 
-    def _written(self, _: None, waiters: list[Deferred[None]]) -> None:
+    def _written(self, _: None, waiters: list[Deferred[None]], state: SavedState) -> None:
         assert self._file is not None
+        self._stored = state.target
         if self._is_stale:
             self._is_stale = False
             self._log.info(f"The state file {self._file.path} could be written again.")

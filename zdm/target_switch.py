@@ -84,7 +84,10 @@ class TargetSwitch:
         if self._is_closed:
             return None
         wanted, attaching = self._state.target, self._switched.attaching()
-        if not self._applied.enabled:
+        effective: str | None
+        if not self.is_ready:
+            effective = None
+        elif not self._applied.enabled:
             effective = ORIGIN_ONLY
         else:
             effective = ATTACHING if attaching else DUAL
@@ -97,6 +100,7 @@ class TargetSwitch:
             wanted.reason,
             wanted.actor,
             attaching,
+            self._state.is_stored,
         )
 
     def refusal(self, enabled: bool) -> str | None:
@@ -145,7 +149,7 @@ class TargetSwitch:
         is_followed, trouble = self._applied.enabled is wanted.enabled, ""
         if not is_followed:
             trouble = await self._tell(wanted.model_copy(update={"generation": self._switched.generation + 1}))
-        return trouble, [] if is_followed and self._state.is_on_disk else [self._saved()]
+        return trouble, [] if is_followed and self._state.is_stored is not False else [self._saved()]
 
     def _tell(self, wanted: TargetRecord) -> Deferred[str]:
         """Tell the workers; the text is empty where all of them have it."""

@@ -41,14 +41,14 @@ def test_status_tells_who_changed_it_when_and_why() -> None:
     answer = ask_switch(FakeSwitch(DISABLED), "GET", STATUS)
     assert answer.body == (
         b'{"enabled":false,"desired":"DISABLED","effective":"ORIGIN_ONLY","generation":4,'
-        b'"since":"2026-09-21T14:13:20.250Z","reason":"it is sick","actor":"ann","attaching":0}'
+        b'"since":"2026-09-21T14:13:20.250Z","reason":"it is sick","actor":"ann","attaching":0,"stored":null}'
     )
 
 
 def test_status_of_a_target_that_was_never_switched() -> None:
     assert ask_switch(FakeSwitch(), "GET", STATUS).body == (
         b'{"enabled":true,"desired":"ENABLED","effective":"DUAL","generation":0,'
-        b'"since":null,"reason":"","actor":"","attaching":0}'
+        b'"since":null,"reason":"","actor":"","attaching":0,"stored":null}'
     )
 
 

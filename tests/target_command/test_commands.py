@@ -117,12 +117,45 @@ def test_not_ready_is_7_and_nothing_is_claimed(command: Command, proxy: Proxy) -
     assert done.rows()[0]["DESIRED"] == "-"
 
 
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_change_that_a_restart_will_not_know_ends_with_8(command: Command, proxy: Proxy, status: int) -> None:
+    """The sick target would be in the path again, and no script would have noticed."""
+    message = "Target disabled; the state file could not be written, so a restart will not know: no space"
+    state = proxy.state | {"enabled": False, "effective": "ORIGIN_ONLY", "stored": False, "message": message}
+    proxy.page = (status, "application/json", json.dumps(state))
+    done = command("disable", "--url", proxy.url, "--json")
+    (answer,) = json.loads(done.out)
+    assert (done.code, answer["exit_code"], answer["error"]) == (8, 8, f"taken, but not stored: {message}")
+
+
+@pytest.mark.parametrize(("action", "stored", "is_told"), [
+    ("disable", None, True), ("disable", True, False), ("enable", None, False), ("status", None, False),
+])  # fmt: skip
+def test_a_disable_tells_where_a_restart_enables_target_again(
+    command: Command, proxy: Proxy, action: str, stored: bool | None, is_told: bool
+) -> None:
+    """No state file is configured unless somebody thought of it."""
+    proxy.state |= {"stored": stored, "enabled": False, "effective": "ORIGIN_ONLY"}
+    told = "; no state file is configured there, so a restart enables it again"
+    assert (told in command(action, "--url", proxy.url).err) is is_told
+
+
+def test_asking_for_the_status_takes_no_token(command: Command, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file may be readable for few, and whoever listens on the way would learn it."""
+    monkeypatch.setenv("ZDM_ADMIN_TOKEN_FILE", "/nowhere/token")
+    assert command("status", "--url", proxy.url).code == 0
+    monkeypatch.delenv("ZDM_ADMIN_TOKEN_FILE")
+    monkeypatch.setenv("ZDM_ADMIN_TOKEN", "secret")
+    assert command("status", "--url", proxy.url).code == 0
+    assert [sent.authorization for sent in proxy.requests] == [None, None]
+
+
 def test_a_disable_stored_for_the_start_is_done_and_says_so(command: Command, proxy: Proxy) -> None:
     """The one call that rescues a start against a dead target must not look like a failure."""
     proxy.is_ready = False
     done = command("disable", "--url", proxy.url)
     assert done.code == 0
-    assert "stored: the proxy is not ready yet" in done.err
+    assert "Target disabled (the proxy is not ready yet, and starts so)" in done.err
 
 
 def test_a_body_that_the_proxy_does_not_take_is_refused(command: Command, proxy: Proxy) -> None:

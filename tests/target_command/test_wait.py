@@ -100,6 +100,24 @@ def test_a_warning_of_the_proxy_survives_the_wait(proxy: Proxy, capsys: pytest.C
     assert "not saved" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("effective", [None, "DUAL"])
+def test_an_enable_that_is_only_taken_for_the_start_is_waited_for(proxy: Proxy, effective: str | None) -> None:
+    """A proxy that still waits for its target has attached nobody."""
+    proxy.page = (202, "application/json", json.dumps(proxy.state | {"effective": effective}))
+    clock = Clock(lambda: setattr(proxy, "page", (503, "application/json", '{"enabled":true}')), lambda: None)
+    assert enable(clock, "--url", proxy.url, "--wait", "5") == 3
+    proxy.page = (202, "application/json", json.dumps(proxy.state | {"effective": effective}))
+    assert enable(Clock(lambda: setattr(proxy, "page", None)), "--url", proxy.url, "--wait", "5") == 0
+
+
+def test_no_token_is_sent_with_the_questions(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading needs none."""
+    monkeypatch.setenv("ZDM_ADMIN_TOKEN", "secret")
+    proxy.attaching = 1
+    assert enable(Clock(attach(proxy, 0)), "--url", proxy.url, "--wait", "30") == 0
+    assert [sent.authorization for sent in proxy.requests] == ["Bearer secret", None]
+
+
 def test_an_api_that_knows_enabled_only_is_not_waited_for(proxy: Proxy) -> None:
     """It has nothing that could be waited for."""
     proxy.page = (200, "application/json", '{"enabled":true,"message":"Target enabled"}')

@@ -96,7 +96,7 @@ _NULL_WHEN_STOPPING: Final = "null while the proxy shuts down"
 
 _TARGET_SCHEMA: Final = {
     "type": "object",
-    "required": ["enabled", "desired", "effective", "generation", "since", "reason", "actor", "attaching"],
+    "required": ["enabled", "desired", "effective", "generation", "since", "reason", "actor", "attaching", "stored"],
     "additionalProperties": False,
     "properties": {
         "enabled": {"type": ["boolean", "null"], "description": f"What is wanted; {_NULL_WHEN_STOPPING}."},
@@ -104,7 +104,8 @@ _TARGET_SCHEMA: Final = {
         "desired": {"enum": ["ENABLED", "DISABLED", None]},
         "effective": {
             "enum": ["DUAL", "ORIGIN_ONLY", "ATTACHING", None],
-            "description": "ATTACHING: enabled, and some clients still lack their target connection.",
+            "description": "ATTACHING: enabled, and some clients still lack their target connection. "
+            "null until the proxy serves clients.",
         },
         "generation": {"type": ["integer", "null"], "description": "Of the last change that all sessions have."},
         "since": {
@@ -115,6 +116,10 @@ _TARGET_SCHEMA: Final = {
         "reason": {"type": ["string", "null"]},
         "actor": {"type": ["string", "null"]},
         "attaching": {"type": ["integer", "null"], "minimum": 0, "description": "Clients that still lack it."},
+        "stored": {
+            "type": ["boolean", "null"],
+            "description": "A restart will know what is wanted. null: no state file is configured, so it will not.",
+        },
     },
 }
 

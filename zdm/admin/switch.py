@@ -18,8 +18,8 @@ class TargetState(NamedTuple):
     """The proxy serves clients."""
     enabled: bool
     """What is wanted."""
-    effective: str
-    """DUAL; ORIGIN_ONLY; ATTACHING: enabled, and some clients still lack their target connection."""
+    effective: str | None
+    """DUAL; ORIGIN_ONLY; ATTACHING: enabled, and some clients still lack their target connection. None before ready."""
     generation: int
     """Of the last change that all workers have."""
     since: float | None
@@ -28,6 +28,8 @@ class TargetState(NamedTuple):
     actor: str
     attaching: int
     """Clients that still lack their target connection."""
+    stored: bool | None = None
+    """A restart will know what is wanted; None where no state file is configured."""
 
 
 class Switch(Protocol):

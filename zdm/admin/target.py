@@ -86,7 +86,7 @@ def _told(request: IRequest, code: int, state: TargetState | None, message: str 
     told["effective"] = state and state.effective
     told["generation"] = state and state.generation
     told["since"] = None if state is None or state.since is None else iso_time(state.since)
-    for name in ("reason", "actor", "attaching"):
+    for name in ("reason", "actor", "attaching", "stored"):
         told[name] = state and getattr(state, name)
     return json_answer(request, code, told)
 

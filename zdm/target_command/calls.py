@@ -93,7 +93,8 @@ class Answer(NamedTuple):
     def is_dual(self) -> bool:
         """Every client has its target connection; an API that has no such field has no such state either."""
         enabled, effective = self.fields.get("enabled"), self.fields.get("effective", "DUAL")
-        return self.code == DONE and enabled is True and effective == "DUAL" and not self.fields.get("attaching")
+        is_so = enabled is True and effective == "DUAL" and not self.fields.get("attaching")
+        return self.code == DONE and is_so and not self.is_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,8 @@ class Call:
         text = _text(fields, body)
         if status == 200 and is_state and fields.get("effective") in _CONTRARY.get(self.action, ()):
             return Answer(instance, NOT_IN_EFFECT, fields, f"taken, but not in effect: {text}")
+        if status in (200, 202) and is_state and self.action and fields.get("stored") is False:
+            return Answer(instance, NOT_IN_EFFECT, fields, f"taken, but not stored: {text}", status == 202)
         if status in (200, 202) and is_state:
             code = NOT_ENABLED if not self.action and fields["enabled"] is False else DONE
             return Answer(instance, code, fields, is_stored=status == 202)

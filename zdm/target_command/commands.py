@@ -38,14 +38,15 @@ Exit codes, the highest of all instances:
   5    access refused: the proxy wants a token, or another one
   6    not reachable, or what answered is no zdm-proxy with this API
   7    not ready: the proxy is starting or ending
-  8    taken, but part of the proxy did not follow: give the command again, look into the log
+  8    taken, but part of the proxy did not follow, or its state file could not be written: give the command again,
+       look into the log
   130  interrupted
 
 A disable that a starting proxy stores for its start is done (0): it comes up without the target. Each instance has a
 state of its own: give every one of them a --url. Writes skipped while disabled are missing on target until copied.
 
 The token is that of the proxy's admin_token. It is read from --token-file, else from the --config file, else from
-ZDM_ADMIN_TOKEN or the file that ZDM_ADMIN_TOKEN_FILE names.
+ZDM_ADMIN_TOKEN or the file that ZDM_ADMIN_TOKEN_FILE names. Asking for the status takes none.
 
 Examples:
   zdm-proxy target status
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a proxy's metrics address, http://HOST:PORT or HOST:PORT (can be repeated);"
         " without it that of the configuration, else http://localhost:14001",
     )
-    parser.add_argument("--token-file", metavar="FILE", help="file that holds the token")
+    parser.add_argument("--token-file", metavar="FILE", help="file that holds the token; not read for status")
     parser.add_argument("--json", action="store_true", help="print one JSON array, an object for each instance")
     parser.add_argument("--reason", metavar="TEXT", help="enable, disable: why; shown by status, logged and audited")
     parser.add_argument("--actor", metavar="NAME", help="enable, disable: who; without it USER@HOST of this machine")
@@ -113,11 +114,13 @@ def _run(options: argparse.Namespace, clock: Callable[[], float], pause: Callabl
     _check_usage(options)
     source = Source.of(options.config or None, options.set + options.set_after)
     instances = list(dict.fromkeys(options.url or [source.instance()]))
-    token = source.token(options.token_file)
-    call = Call(token=token) if options.action == "status" else Call(options.action, _query(options), token)
+    if options.action == "status":
+        call = Call()
+    else:
+        call = Call(options.action, _query(options), source.token(options.token_file))
     answers = call.ask_all(instances)
     if options.wait is not None:
-        answers = _attached(answers, options.wait, token, clock, pause)
+        answers = _attached(answers, options.wait, clock, pause)
     show(answers, as_json=options.json)
     return max(answer.code for answer in answers)
 
@@ -149,7 +152,6 @@ def _actor() -> str:
 def _attached(
     answers: list[Answer],
     seconds: float,
-    token: str,
     clock: Callable[[], float],
     pause: Callable[[float], None],
 ) -> list[Answer]:
@@ -163,7 +165,7 @@ def _attached(
             show_progress([latest[instance] for instance in waiting], left, is_watched)
             next_report = clock() + REPORT
         pause(min(POLL, left))
-        for answer in Call(token=token, patience=min(PATIENCE, max(1.0, left))).ask_all(waiting):
+        for answer in Call(patience=min(PATIENCE, max(1.0, left))).ask_all(waiting):
             latest[answer.instance] = _told_before(answer, latest[answer.instance])
         waiting = [instance for instance in waiting if not _is_settled(latest[instance])]
     if is_watched:

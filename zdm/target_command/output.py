@@ -30,8 +30,15 @@ def show(answers: Sequence[Answer], as_json: bool) -> None:
         if answer.trouble:
             say(sys.stderr, printable(f"{answer.instance.url}: {answer.trouble}"))
         elif not as_json and (answer.is_stored or message):
-            stored = " (stored: the proxy is not ready yet, and starts so)" * answer.is_stored
-            say(sys.stderr, printable(f"{answer.instance.url}: {message or 'taken'}{stored}"))
+            say(sys.stderr, printable(f"{answer.instance.url}: {message or 'taken'}{_for_later(answer)}"))
+
+
+def _for_later(answer: Answer) -> str:
+    """What a change means for a start."""
+    text = " (the proxy is not ready yet, and starts so)" * answer.is_stored
+    if answer.fields.get("enabled") is False and answer.fields.get("stored", True) is None:
+        text += "; no state file is configured there, so a restart enables it again"
+    return text
 
 
 def _json(answer: Answer) -> dict[str, object]:
