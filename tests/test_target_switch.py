@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from tests.net.nodes import Lines
-from zdm.admin.switch import Switch, TargetState
+from zdm.admin.switch import Refused, Switch, TargetState
 from zdm.config import Config
 from zdm.lasting_state import LastingState
 from zdm.net.threads import Run, at_once
@@ -91,8 +92,12 @@ class World:
         switch: Any = self.switch
         switch.is_ready = True
 
-    def turn(self, enabled: bool, reason: str = "", actor: str = "", peer: str = "") -> World:
-        self.switch.switch(enabled, reason, actor, peer).addCallback(self.messages.append)
+    def turn(self, enabled: bool, reason: str = "", actor: str = "", peer: str = "", force: bool = False) -> World:
+        def failed(failure: Failure) -> None:
+            failure.trap(Refused)
+            self.messages.append(f"refused: {failure.getErrorMessage()}")
+
+        self.switch.switch(enabled, reason, actor, peer, force).addCallbacks(self.messages.append, failed)
         return self
 
     def close(self) -> None:
@@ -192,13 +197,26 @@ def test_there_is_no_state_once_shutdown_has_begun() -> None:
 )
 def test_disabling_is_refused_where_the_configuration_makes_it_wrong(keys: dict[str, Any], text: str | None) -> None:
     """Texts that the tools around the reference look for (A.1); the last one is ours (F16)."""
-    world = World(**keys)
-    assert (world.switch.refusal(False), world.switch.refusal(True)) == (text, None)
+    world = World(**keys).turn(False)
+    assert world.messages == ["Target disabled" if text is None else f"refused: {text}"]
+    assert world.state.enabled is (text is not None) and len(world.log.lines) == (text is None)
+    world.turn(False, force=True).turn(False).turn(True)
+    assert world.messages[1:] == ["Target disabled", "Target disabled", "Target enabled"]
+
+
+def test_what_is_refused_is_not_made_because_it_was_so_when_it_was_asked_for() -> None:
+    """Disabled by force, an enable is under way, and a plain disable comes: it is a change by then."""
+    world = World(primary_cluster="TARGET")
+    world.workers.is_slow = True
+    world.turn(False, force=True).turn(True).turn(False)
+    for generation in (1, 2):
+        world.workers.told[generation - 1].callback(generation)
+    assert set(world.messages) == {"Target disabled", "Target enabled", f"refused: {PRIMARY}"} and world.state.enabled
 
 
 def test_what_is_refused_can_be_forced_and_the_log_says_so() -> None:
     """The operator may know better."""
-    world = World(primary_cluster="TARGET").turn(False, "", "", "10.0.0.9:5")
+    world = World(primary_cluster="TARGET").turn(False, "", "", "10.0.0.9:5", force=True)
     assert world.state.effective == "ORIGIN_ONLY"
     assert world.log.texts("warn") == [f"{DISABLED_LINE} (from 10.0.0.9:5; forced)"]
 

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from zdm.admin.audit import AuditEntry, AuditFile, unrecorded
-from zdm.admin.switch import TargetState, iso_time
+from zdm.admin.switch import Refused, TargetState, iso_time
 from zdm.config import Config
 from zdm.lasting_state import LastingState
 from zdm.log import Log
@@ -103,13 +103,13 @@ class TargetSwitch:
             self._state.is_stored,
         )
 
-    def refusal(self, enabled: bool) -> str | None:
-        """Why the configuration forbids to disable target; None where it does not. Enabling is never refused."""
-        return None if enabled else disable_refusal(self._config)
+    def switch(self, enabled: bool, reason: str, actor: str, peer: str, force: bool = False) -> Deferred[str]:
+        """Fires when every worker has the change and the files are written; the text says what went wrong.
 
-    def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
-        """Fires when every worker has the change and the files are written; the text says what went wrong."""
-        return Deferred.fromCoroutine(self._switch(enabled, reason, actor, peer))
+        Fails with Refused where the configuration forbids it, unless it is forced.
+        """
+        wanted = TargetRecord(enabled=enabled, reason=reason, actor=actor)
+        return Deferred.fromCoroutine(self._switch(wanted, peer, force))
 
     def close(self) -> None:
         """Shutdown has begun."""
@@ -119,28 +119,25 @@ class TargetSwitch:
         """Fires when all changes so far are in the audit file, or could not be written."""
         return self._audit_turn.run(lambda: None)
 
-    async def _switch(self, enabled: bool, reason: str, actor: str, peer: str) -> str:
-        changing = self._turn.run(lambda: Deferred.fromCoroutine(self._change(enabled, reason, actor, peer)))
+    async def _switch(self, wanted: TargetRecord, peer: str, force: bool) -> str:
+        changing = self._turn.run(lambda: Deferred.fromCoroutine(self._change(wanted, peer, force)))
         trouble, writing = await changing
-        done = "Target enabled" if enabled else "Target disabled"
+        done = "Target enabled" if wanted.enabled else "Target disabled"
         return "; ".join(_given(done, trouble, *[await written for written in writing]))
 
-    async def _change(self, enabled: bool, reason: str, actor: str, peer: str) -> tuple[str, list[Deferred[str]]]:
+    async def _change(self, wanted: TargetRecord, peer: str, force: bool) -> tuple[str, list[Deferred[str]]]:
         """What went wrong with the workers, and what comes of the files."""
         before = self._state.target
         if self._is_closed:
             return "not done: the proxy is ending", []
-        if before.enabled is enabled:
+        if before.enabled is wanted.enabled:
             return await self._repeat(before)
-        after = TargetRecord(
-            enabled=enabled,
-            since=self._wall_clock(),
-            reason=reason,
-            actor=actor,
-            generation=self._switched.generation + 1,
-        )
+        refusal = None if wanted.enabled else disable_refusal(self._config)
+        if refusal is not None and not force:
+            raise Refused(refusal)
+        after = wanted.model_copy(update={"since": self._wall_clock(), "generation": self._switched.generation + 1})
         telling = self._tell(after)
-        self._log.warn(_line(after, peer, is_forced=self.refusal(enabled) is not None))
+        self._log.warn(_line(after, peer, is_forced=refusal is not None))
         self._on_switch()
         writing = [self._saved(), self._recorded(before, after, peer)]
         return await telling, writing

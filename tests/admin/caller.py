@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
@@ -14,7 +14,7 @@ from twisted.web.server import Site
 from zdm.admin.access import Access
 from zdm.admin.app import AdminApp
 from zdm.admin.health import Health
-from zdm.admin.switch import TargetState
+from zdm.admin.switch import Refused, TargetState
 
 LOOPBACK = Access("127.0.0.1", "")
 PEER = IPv4Address("TCP", "127.0.40.9", 50123)
@@ -36,11 +36,10 @@ class FakeSwitch:
     def state(self) -> TargetState | None:
         return self.now
 
-    def refusal(self, enabled: bool) -> str | None:
-        return None if enabled else self.refused
-
-    def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
+    def switch(self, enabled: bool, reason: str, actor: str, peer: str, force: bool = False) -> Deferred[str]:
         assert self.now is not None
+        if self.refused is not None and self.now.enabled and not enabled and not force:
+            return fail(Refused(self.refused))
         self.calls.append((enabled, reason, actor, peer))
         self.now = self.now._replace(
             enabled=enabled, effective="DUAL" if enabled else "ORIGIN_ONLY", reason=reason, actor=actor

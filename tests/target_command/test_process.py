@@ -86,13 +86,13 @@ runpy.run_path(sys.argv[1])["serve"](sys.argv[2])
 def serve(token: str) -> None:
     """The proxy's own API before a switch that needs no proxy, on a free port that it prints; until SIGTERM."""
     from twisted.internet import reactor
-    from twisted.internet.defer import Deferred, succeed
+    from twisted.internet.defer import Deferred, fail, succeed
 
     from zdm.admin.access import Access
     from zdm.admin.app import AdminApp
     from zdm.admin.health import Health
     from zdm.admin.server import AdminServer
-    from zdm.admin.switch import TargetState
+    from zdm.admin.switch import Refused, TargetState
 
     class Switch:
         now = TargetState(True, True, "DUAL", 0, None, "", "", 0)
@@ -103,10 +103,9 @@ def serve(token: str) -> None:
             self.now = self.now._replace(attaching=attaching, effective=effective)
             return self.now
 
-        def refusal(self, enabled: bool) -> str | None:
-            return None if enabled else "cannot disable target: primary_cluster is TARGET"
-
-        def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
+        def switch(self, enabled: bool, reason: str, actor: str, peer: str, force: bool = False) -> Deferred[str]:
+            if self.now.enabled and not enabled and not force:
+                return fail(Refused("cannot disable target: primary_cluster is TARGET"))
             generation = self.now.generation + 1
             effective = "ATTACHING" if enabled else "ORIGIN_ONLY"
             self.now = TargetState(True, enabled, effective, generation, 1790000000.25, reason, actor, 5 * enabled)

@@ -38,14 +38,16 @@ class Switch(Protocol):
     def state(self) -> TargetState | None:
         """None once shutdown has begun."""
 
-    def refusal(self, enabled: bool) -> str | None:
-        """Why the configuration forbids to switch so, as the 409 says it; None if it does not. Force overrides it."""
-
-    def switch(self, enabled: bool, reason: str, actor: str, peer: str) -> Deferred[str]:
+    def switch(self, enabled: bool, reason: str, actor: str, peer: str, force: bool = False) -> Deferred[str]:
         """Fires when all workers have the change, with the `message` for the caller. What is so already stays, quietly.
 
-        `reason` and `actor` are one line without control characters each, or empty; `peer` is `host:port`.
+        `reason` and `actor` are one line without control characters each, or empty; `peer` is `host:port`. Fails with
+        Refused where the configuration forbids it, unless it is forced.
         """
+
+
+class Refused(Exception):
+    """The configuration forbids to switch so; the text is that of the 409."""
 
 
 def iso_time(seconds: float) -> str:

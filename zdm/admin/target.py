@@ -17,7 +17,7 @@ from twisted.web.iweb import IRequest
 from zdm.admin.access import Access
 from zdm.admin.answers import json_answer, wrong_verb
 from zdm.admin.change import BODY_LIMIT, Change, Unreadable, read_change
-from zdm.admin.switch import Switch, TargetState, iso_time
+from zdm.admin.switch import Refused, Switch, TargetState, iso_time
 
 _log = Logger()
 
@@ -66,11 +66,12 @@ class TargetApi:
         # disabling is the way out of a start that waits for a dead target, and enabling takes that back
         if state is None or (enabled and state.enabled and not state.is_ready):
             return _told(request, 503, state, NOT_READY)
-        refused = switch.refusal(enabled) if enabled != state.enabled and not asked.force else None
-        if refused is not None:
-            return _told(request, 409, state, refused)
         peer = _peer(request)
-        message = await _whether_or_not_awaited(switch.switch(enabled, asked.reason, asked.actor or peer, peer))
+        switching = switch.switch(enabled, asked.reason, asked.actor or peer, peer, asked.force)
+        try:
+            message = await _whether_or_not_awaited(switching)
+        except Refused as refused:
+            return _told(request, 409, switch.state(), str(refused))
         now = switch.state()
         if now is None:
             return _told(request, 503, now, NOT_READY)
@@ -119,7 +120,7 @@ def _whether_or_not_awaited(running: Deferred[str]) -> Deferred[str]:
     def over(result: str | Failure) -> None:
         if not waiting.called:
             waiting.callback(result)
-        elif isinstance(result, Failure):
+        elif isinstance(result, Failure) and not result.check(Refused):
             _log.failure("The target could not be switched, and whoever asked is gone", result)
 
     running.addBoth(over)
