@@ -390,6 +390,23 @@ def test_a_client_that_is_slow_loses_neither_answers_nor_its_clusters() -> None:
     assert stage.log.texts("warn") == [] and client.wire.is_read
 
 
+def test_a_cluster_that_owes_an_answer_is_not_given_up_while_nobody_reads_it() -> None:
+    """It may have sent it long since."""
+    stage = Stage(client_stall=None)
+    client = stage.ready_client()
+    client.sends(frames.query(1, READ))
+    stage.clock.advance(TIMEOUT + 0.1)
+    full(client, Side.CLIENT)
+    for _ in range(10):
+        stage.clock.advance(TIMEOUT)
+    client.wire.empty()
+    stage.clock.advance(TIMEOUT)
+    assert not client.wire.ended and stage.log.texts("warn") == []
+    stage.clock.advance(3 * TIMEOUT)
+    stage.settle()
+    assert client.wire.ended, "it is silent indeed"
+
+
 def test_short_waits_for_a_client_gather() -> None:
     """One that is drained many times a second is slow as well."""
     stage = Stage(answer_timeouts=True)
@@ -399,8 +416,9 @@ def test_short_waits_for_a_client_gather() -> None:
         full(client, Side.CLIENT)
         stage.clock.advance(0.1)
         client.wire.empty()
+        stage.clock.advance(0.01)
     assert client.wire.take() == []
-    stage.clock.advance(TIMEOUT + 0.1)
+    stage.clock.advance(TIMEOUT)
     assert [answer[2:5] for answer in client.wire.take()] == [b"\x00\x01\x00"]
 
 

@@ -204,6 +204,29 @@ def test_half_requests_are_finished_one_after_the_other(stage: Stage) -> None:
         stage.clock.advance(PAUSE)
 
 
+def test_half_requests_wait_as_long_as_there_are_answers_to_come(stage: Stage) -> None:
+    """Those make room, and the half ones would need more."""
+    *begun, busy = half_sent(stage, [3000, 1000, 2000])
+    begun[1].wire.end()
+    busy.sends(write(1, 2 * LIMIT)[-2000:])
+    for _ in range(3):
+        stage.clock.advance(PAUSE)
+        assert not begun[0].wire.is_read
+    busy.answer_all(frames.void())
+    stage.clock.advance(PAUSE)
+    assert begun[0].wire.is_read
+
+
+def test_whoever_comes_while_there_is_too_much_gets_no_more_than_a_share(stage: Stage) -> None:
+    """However many come, they must not have more than all together may."""
+    crowd(stage)
+    before = scraped(stage).inflight_bytes
+    late = [stage.ready_client() for _ in range(20)]
+    for client in late:
+        flood(client)
+    assert scraped(stage).inflight_bytes < before + 20 * (2 * LIMIT // 11 + 2 * STEP)
+
+
 def test_one_that_does_not_go_on_loses_its_turn_and_its_connection(stage: Stage) -> None:
     """Whoever begins many large requests and finishes none would shut everybody else out."""
     clients = half_sent(stage, [3000, 1000, 2000])

@@ -139,8 +139,6 @@ class Settling:
 
     def stalled(self, connector: ClusterConnector) -> bool:
         """The connection owes more late answers than it may, or owes some and has been silent for too long."""
-        if self._blocked_since is not None:
-            return False
         stalls_at = self.stalls_at(connector)
         return connector.owed > MAX_OWED or (stalls_at is not None and self._state.now >= stalls_at)
 
