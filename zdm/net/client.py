@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zdm.core.clusters import CLUSTERS, Side
+from zdm.core.clusters import Side
 from zdm.core.commands import (
     Attached,
     Close,
@@ -29,12 +29,11 @@ from zdm.core.commands import (
     RefreshSchema,
     VerifyLogin,
 )
-from zdm.core.connector import SideState
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
 from zdm.core.state import Phase
-from zdm.net.cluster import LINGER, ClusterConnection, NoHostAnswered
-from zdm.net.elsewhere import Errands, Outcome
+from zdm.net.cluster import LINGER
+from zdm.net.cluster_sides import ClusterSides
 from zdm.net.flow import Flow
 from zdm.net.in_flight import Share
 
@@ -50,10 +49,9 @@ class ClientConnection(Protocol):
     def __init__(self, worker: SessionHost) -> None:
         self._worker: Final = worker
         self._now: Final = worker.now
-        self._sides: Final[dict[Side, ClusterConnection]] = {}
-        self._dialling: Final[dict[Side, tuple[ClusterConnection, Deferred[None]]]] = {}
-        self._errands: Final = Errands(worker, self._prepared_elsewhere, self._fault)
         self._flow: Final = Flow(worker.clock, self._stalled, self._client_full, worker.in_flight.pauses)
+        self._clusters: Final = ClusterSides(self, worker, self._flow)
+        self._sides: Final = self._clusters.open
         self._verifying: Deferred[Recognition] | None = None
         self._timer: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -74,7 +72,7 @@ class ClientConnection(Protocol):
         try:
             self._turn()
         except Exception:
-            self._fault()
+            self.fault()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -86,7 +84,7 @@ class ClientConnection(Protocol):
             if share.left < 0:
                 share.account()
         except Exception:
-            self._fault()
+            self.fault()
 
     def cluster_received(self, side: Side, data: bytes) -> None:
         """Bytes from a cluster."""
@@ -98,15 +96,11 @@ class ClientConnection(Protocol):
             if share.left < 0:
                 share.account()
         except Exception:
-            self._fault()
+            self.fault()
 
     def cluster_disconnected(self, side: Side, reason: str) -> None:
         """A cluster connection ended by itself."""
-        if self._sides.pop(side, None) is not None:  # of one that was not attached yet, `_attached` tells
-            self._flow.forget(side)
-            if side is Side.TARGET:
-                self._worker.turns.give_back(self)
-            self._tell(self.session.cluster_lost, side, reason)
+        self._clusters.has_ended(side, reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone: so is everything that was opened for it."""
@@ -116,19 +110,18 @@ class ClientConnection(Protocol):
             self._worker.left(self)
 
     def apply(self, snapshot: Snapshot) -> None:
-        """A new generation; a host that is not part of its cluster any more drains this client (section 7.3)."""
+        """A new generation."""
         try:
             self.session.apply(snapshot, self._now())
             self._turn()
             if self.session.phase is not Phase.CLOSED:
-                self._watch_target()
-                self._leave_gone_host()
+                self._clusters.follow()
         except Exception:
-            self._fault()
+            self.fault()
 
     def drain(self) -> None:
         """Answer what is in flight, take nothing new, close."""
-        self._tell(self.session.drain)
+        self.tell(self.session.drain)
 
     def abort(self) -> None:
         """Close at once."""
@@ -158,7 +151,7 @@ class ClientConnection(Protocol):
         if isinstance(command, Note):
             self._worker.note(command)
         elif isinstance(command, Connect):
-            self._connect(command)
+            self._clusters.connect(command)
         elif isinstance(command, Attached):
             self._worker.turns.give_back(self)
         elif isinstance(command, Close):
@@ -166,7 +159,7 @@ class ClientConnection(Protocol):
         elif isinstance(command, RefreshSchema):
             self._worker.refresh_schema()
         elif isinstance(command, PrepareElsewhere):
-            self._prepare_elsewhere(command)
+            self._clusters.prepare_elsewhere(command)
         elif isinstance(command, FindStatements):
             self._find(command)
         elif isinstance(command, VerifyLogin):
@@ -175,58 +168,21 @@ class ClientConnection(Protocol):
             logins = self._worker.logins
             (logins.accepted if command.is_accepted else logins.refused)(command.credentials)
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
+    def tell(self, what: Callable[..., None], *arguments: object) -> None:
+        """Tell the session something, by the method `what` of it, and do what follows."""
         try:
             what(*arguments, self._now())
             self._turn()
             if self.share.left < 0:
                 self.share.account()
         except Exception:
-            self._fault()
-
-    # Cluster connections
-
-    def _connect(self, command: Connect) -> None:
-        side, phase = command.side, self.session.phase
-        if phase is Phase.CLOSED:
-            return
-        if side in self._dialling:
-            self._worker.turns.hurry(self)
-            return
-        connection = ClusterConnection(self, side)
-        turn = succeed(None) if phase is Phase.HANDSHAKE else self._worker.turns.take(self, command.eager)
-        dialling = turn.addCallback(lambda _: self._worker.dial(connection))
-        self._dialling[side] = connection, dialling
-        dialling.addCallbacks(lambda _: self._attached(connection), lambda failed: self._unreachable(side, failed))
-        dialling.addErrback(self._fault)
-
-    def _attached(self, connection: ClusterConnection) -> None:
-        side = connection.side
-        self._dialling.pop(side, None)
-        if connection.client is None:
-            self._worker.turns.give_back(self)
-            self._tell(self.session.cluster_lost, side, "closed as soon as it was open")
-            return
-        self._sides[side] = connection
-        self._watch(connection)
-        self._tell(self.session.attached, side)
-        self._leave_gone_host()
-
-    def _unreachable(self, side: Side, failed: Failure) -> None:
-        if failed.check(CancelledError):
-            return  # given up from this side
-        failed.trap(NoHostAnswered)
-        self._dialling.pop(side, None)
-        self._worker.turns.give_back(self)
-        reason = failed.getErrorMessage()
-        self._worker.unreachable(side, reason, self.session)
-        self._tell(self.session.cluster_lost, side, f"it could not be opened: {reason}")
+            self.fault()
 
     def _client_full(self, is_full: bool) -> None:
         if is_full:
             self.session.client_full(self._now())
         else:
-            self._tell(self.session.client_drained)
+            self.tell(self.session.client_drained)
 
     def _stalled(self, side: Side) -> None:
         """A cluster has taken nothing for as long as a request may take, and its client is not read meanwhile.
@@ -238,72 +194,17 @@ class ClientConnection(Protocol):
             self._worker.log.warn(f"Closing client {name}: it has taken nothing of its answers for {limit:g} s.")
             self.abort()
             return
-        connection = self._sides.pop(side, None)
-        if connection is not None:
-            self._flow.forget(side)
-            connection.abort()
-            if side is Side.TARGET:
-                self._worker.turns.give_back(self)
-            self._tell(self.session.cluster_lost, side, "it takes no more requests")
-
-    def _watch_target(self) -> None:
-        """A parked connection takes nothing more, so a full one must not keep the client from being read."""
-        connection, state = self._sides.get(Side.TARGET), self.session.state.target.state
-        if connection is None:
-            return
-        if state is SideState.PARKED:
-            self._flow.forget(Side.TARGET)
-            self._errands.cancel(Side.TARGET)  # each is a connection, a login and a request of its own
-        else:
-            self._watch(connection)
-
-    def _watch(self, connection: ClusterConnection) -> None:
-        patience = self._worker.shared.snapshot.settings.request_timeout
-        self._flow.watch(connection.side, connection.transport, patience)
-
-    def _leave_gone_host(self) -> None:
-        phase, snapshot = self.session.phase, self.session.state.snapshot
-        for side, connection in self._sides.items():
-            known = snapshot.facts(side).known if side is Side.ORIGIN or snapshot.target_enabled else ()
-            if known and connection.endpoint not in known and phase not in (Phase.DRAINING, Phase.CLOSED):
-                host = connection.endpoint
-                self._worker.log.info(f"{side.name} host {host} is gone; draining its client connections.")
-                self.drain()
-                return
-
-    def _part(self, side: Side) -> None:
-        """No cluster connection, and none under way either."""
-        if side is Side.TARGET:
-            self._worker.turns.give_back(self)
-            self._errands.cancel(side)
-        connection, dialling = self._dialling.pop(side, (None, None))
-        if connection is not None and dialling is not None:
-            connection.let_go(self._worker.clock)
-            dialling.cancel()
-        connection = self._sides.pop(side, None)
-        if connection is not None:
-            self._flow.forget(side)
-            connection.let_go(self._worker.clock)
-
-    def _prepare_elsewhere(self, command: PrepareElsewhere) -> None:
-        connection, state = self._sides.get(command.side), self.session.state
-        if connection is None or connection.endpoint is None:
-            self._prepared_elsewhere(command.ticket, None)
-        else:
-            self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
+        self._clusters.stalled(side)
 
     def _find(self, command: FindStatements) -> None:
         finding = self._worker.find(command.prepared_ids)
-        finding.addCallback(lambda _: self._tell(self.session.statements_sought, command.ticket))
-        finding.addErrback(self._fault)
+        finding.addCallback(lambda _: self.tell(self.session.statements_sought, command.ticket))
+        finding.addErrback(self.fault)
 
     def _verify(self, command: VerifyLogin) -> None:
         self._verifying = self._worker.logins.verify(command.credentials)
-        telling = self._verifying.addCallback(lambda login: self._tell(self.session.login_verified, login))
-        telling.addErrback(lambda failed: None if failed.check(CancelledError) else self._fault(failed))
-
-    def _prepared_elsewhere(self, ticket: int, outcome: Outcome) -> None:
-        self._tell(self.session.prepared_elsewhere, ticket, outcome)
+        telling = self._verifying.addCallback(lambda login: self.tell(self.session.login_verified, login))
+        telling.addErrback(lambda failed: None if failed.check(CancelledError) else self.fault(failed))
 
     # Time, and the end
 
@@ -315,11 +216,11 @@ class ClientConnection(Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        self._tell(self.session.expire)
+        self.tell(self.session.expire)
 
     def _close(self, side: Side) -> None:
         if side is not Side.CLIENT:
-            self._part(side)
+            self._clusters.part(side)
         elif self.transport is not None:
             self._end()
             self._lingering = self._worker.clock.callLater(LINGER, self.abort)
@@ -334,12 +235,10 @@ class ClientConnection(Protocol):
         if self._verifying is not None:
             self._verifying.cancel()  # nothing happens where it has come
         self._flow.forget(Side.CLIENT)
-        for side in CLUSTERS:
-            self._part(side)
-        self._errands.cancel()
+        self._clusters.end()
         self.session.client_lost()
 
-    def _fault(self, failed: Failure | None = None) -> None:
+    def fault(self, failed: Failure | None = None) -> None:
         """A fault of ours ends this session, and no other."""
         _fault_log.failure("A fault in the session of one client; its connection is closed.", failed or Failure())
         self.abort()
