@@ -24,6 +24,7 @@ from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
 from zdm.net.in_flight import InFlight, Share
+from zdm.net.moving import Attach, Departures, Moved, settle_in
 from zdm.net.session_host import Logins
 from zdm.net.turns import AttachTurns
 
@@ -145,6 +146,14 @@ class Worker:
 
     def _shares(self) -> Iterable[Share]:
         return (connection.share for connection in self._clients)
+
+    def release(self, limit: float, give: Callable[[Moved], None]) -> Deferred[int]:
+        """Hand each client over once nothing of it is under way; fires with how many are left after `limit` seconds."""
+        return Departures(self._clients, self.clock, limit, give).begin()
+
+    def take_over(self, moved: Moved, attach: Attach) -> Deferred[None]:
+        """Go on with a client that another worker had; `attach` gives a connection its protocol."""
+        return Deferred.fromCoroutine(settle_in(ClientConnection(self), moved, attach))
 
     # What the clients' connections ask
 

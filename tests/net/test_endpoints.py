@@ -742,6 +742,40 @@ async def what_the_socket_has_not_taken_is_known() -> None:
     assert accepted.transport.unsent() == 0
 
 
+class Waiting(asyncio.Protocol):
+    """Another owner of a connection: what has come, in all."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+@scenario
+async def a_detached_connection_goes_on_with_whoever_has_its_socket() -> None:
+    """Nothing that was sent before, meanwhile or afterwards is lost, and nobody is told of an end."""
+    port, accepted, reader, writer = await served()
+    writer.write(b"before")
+    await accepted.until(lambda: accepted.received == b"before")
+    accepted.transport.write(b"answer, ")
+    assert accepted.transport.unsent() == 0
+    writer.write(b"meanwhile, ")
+    await writer.drain()
+    detached = accepted.transport.detach()
+    detached.setblocking(False)
+    accepted.transport.write(b"never sent")
+    transport, owner = await asyncio.get_running_loop().connect_accepted_socket(Waiting, detached)
+    writer.write(b"afterwards")
+    while owner.received != b"meanwhile, afterwards":
+        await asyncio.sleep(0)
+    transport.write(b"and more")
+    assert await reader.readexactly(16) == b"answer, and more"
+    assert accepted.received == b"before" and accepted.lost == []
+    transport.close()
+    await close(port, writer)
+
+
 OUTCOMES: dict[str, dict[str, str]] = {}
 
 

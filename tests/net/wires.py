@@ -64,6 +64,22 @@ class Wire(StringTransport):
     def unsent(self) -> int:
         return self.waiting
 
+    def detach(self) -> Wire:
+        """Whoever has it can connect it to another protocol; this one hears nothing more."""
+        assert not self.ended and self.producer is None
+        self.protocol = None
+        return self
+
+    def close(self) -> None:
+        """Nobody has taken it."""
+        self.ended = "closed"
+
+    def adopt(self, protocol: Any) -> None:
+        """It has another protocol from now on."""
+        self.producerState = "producing"
+        self.protocol = protocol
+        self.connect()
+
     def take(self) -> list[bytes]:
         """The frames written since the last call."""
         writes, self.writes = self.writes, []

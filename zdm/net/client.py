@@ -7,10 +7,10 @@ write for each connection. Whatever is opened for a client is let go of in `_end
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,13 +29,17 @@ from zdm.core.commands import (
     RefreshSchema,
     VerifyLogin,
 )
+from zdm.core.handover import Handover
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
 from zdm.core.state import Phase
-from zdm.net.cluster import LINGER
+from zdm.core.topology import Endpoint
+from zdm.net.anteroom import Anteroom
+from zdm.net.cluster import LINGER, ClusterConnection
 from zdm.net.cluster_sides import ClusterSides
 from zdm.net.flow import Flow
 from zdm.net.in_flight import Share
+from zdm.net.moving import Moved
 
 if TYPE_CHECKING:
     from zdm.net.session_host import SessionHost
@@ -52,6 +56,7 @@ class ClientConnection(Protocol):
         self._flow: Final = Flow(worker.clock, self._stalled, self._client_full, worker.in_flight.pauses)
         self._clusters: Final = ClusterSides(self, worker, self._flow)
         self._sides: Final = self._clusters.open
+        self._anteroom: Anteroom | None = None
         self._verifying: Deferred[Recognition] | None = None
         self._timer: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -60,19 +65,25 @@ class ClientConnection(Protocol):
         self._feed: Any = None
 
     def connectionMade(self) -> None:
-        """The session begins, and asks for both cluster connections at once."""
+        """The session begins, and asks for both cluster connections at once; or it goes on where it was taken over."""
         assert self.transport is not None
-        here, there = self.transport.getHost(), self.transport.getPeer()
-        name = f"{getattr(there, 'host', there)}:{getattr(there, 'port', '')}"
-        self.session = Session(self._worker.shared, self._now(), getattr(here, "host", ""), name)
-        self.share = Share(self._worker.in_flight, self.session, self._flow, self.abort)
-        self._feed = self.session.feed_client
-        self._flow.watch(Side.CLIENT, self.transport, self._worker.shared.snapshot.settings.client_stall)
+        anteroom, self._anteroom = self._anteroom, None
+        if anteroom is None:
+            here, there = self.transport.getHost(), self.transport.getPeer()
+            name = f"{getattr(there, 'host', there)}:{getattr(there, 'port', '')}"
+            self._begin(Session(self._worker.shared, self._now(), getattr(here, "host", ""), name))
+        if self.session.phase is not Phase.CLOSED:
+            self._flow.watch(Side.CLIENT, self.transport, self._worker.shared.snapshot.settings.client_stall)
+        if anteroom is None:
+            self.tell(lambda _: None)
+        else:
+            anteroom.leave(self.transport)
+
+    def _begin(self, session: Session) -> None:
+        self.session = session
+        self.share = Share(self._worker.in_flight, session, self._flow, self.abort)
+        self._feed = session.feed_client
         self._worker.joined(self)
-        try:
-            self._turn()
-        except Exception:
-            self.fault()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -127,6 +138,43 @@ class ClientConnection(Protocol):
         """Close at once."""
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
+
+    # Moving to another process
+
+    def rest(self, is_on: bool) -> None:
+        """Read nothing more from the client, so that nothing of it is under way soon; or go on reading."""
+        self._flow.rest(is_on)
+
+    def hand_over(self) -> Moved | None:
+        """All that is needed to go on elsewhere, and the end here; nothing while something is under way."""
+        transports: dict[Side, Any] = {Side.CLIENT: self.transport}
+        transports.update((side, connection.transport) for side, connection in self._sides.items())
+        if self._anteroom is not None or any(transport.unsent() for transport in transports.values()):
+            return None
+        handover = self.session.hand_over()
+        if handover is None:
+            return None
+        endpoints = {side: connection.endpoint for side, connection in self._clusters.hand_over().items()}
+        self._end()
+        self._worker.left(self)
+        return Moved(handover, {side: transport.detach() for side, transport in transports.items()}, endpoints)
+
+    def take_over(self, handover: Handover) -> None:
+        """Go on with a session from elsewhere, whose connections are about to be given their transports."""
+        self._anteroom = Anteroom()
+        self.transport = cast(ITransport, self._anteroom)
+        name, host = handover.client_name, handover.local_address
+        self._begin(Session(self._worker.shared, self._now(), host, name, handover))
+
+    def expect(self, side: Side, endpoint: Endpoint | None) -> ClusterConnection:
+        """The protocol for a cluster connection of a session that was taken over."""
+        return self._clusters.expect(side, endpoint)
+
+    def go_on(self) -> None:
+        """All connections are attached that could be."""
+        self.tell(lambda _: None)
+        if self.session.phase is not Phase.CLOSED:
+            self._clusters.follow()
 
     def _turn(self) -> None:
         session = self.session

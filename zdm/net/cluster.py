@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from zdm.core.clusters import Side
 from zdm.core.topology import Endpoint, HostRing
+from zdm.net.anteroom import Anteroom
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
@@ -44,10 +45,15 @@ class ClusterConnection(Protocol):
         self.client: ClientConnection | None = client
         self.side: Final = side
         self.endpoint: Endpoint | None = None
+        self.anteroom: Anteroom | None = None
+        """Where the connection was taken over: what is written to it before it has its transport."""
         self._lingering: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Open. Where the client went away meanwhile, nobody has a use for it."""
+        if self.anteroom is not None and self.transport is not None:
+            anteroom, self.anteroom = self.anteroom, None
+            anteroom.leave(self.transport)
         if self.client is None:
             self.abort()
 

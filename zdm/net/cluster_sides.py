@@ -6,9 +6,10 @@ given up where the session does not want it any more, and told of where it ends 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import ITransport
 from twisted.python.failure import Failure
 
 from zdm.core.clusters import CLUSTERS, Side
@@ -16,6 +17,7 @@ from zdm.core.commands import Connect, PrepareElsewhere
 from zdm.core.connector import SideState
 from zdm.core.state import Phase
 from zdm.core.topology import Endpoint
+from zdm.net.anteroom import Anteroom
 from zdm.net.cluster import ClusterConnection, NoHostAnswered
 from zdm.net.elsewhere import Errands, Outcome
 from zdm.net.flow import Flow
@@ -55,8 +57,20 @@ class ClusterSides:
         """A connection that is open already, and about to be given its transport."""
         connection = ClusterConnection(self._client, side)
         connection.endpoint = endpoint
+        connection.anteroom = Anteroom()
+        connection.transport = cast(ITransport, connection.anteroom)
         self.open[side] = connection
         return connection
+
+    def hand_over(self) -> dict[Side, ClusterConnection]:
+        """The open connections, of which nothing is heard any more; those that are being opened are given up."""
+        given = dict(self.open)
+        self.open.clear()
+        for side, connection in given.items():
+            self._flow.forget(side)
+            connection.client = None
+        self.end()
+        return given
 
     def has_ended(self, side: Side, reason: str) -> None:
         """A connection ended by itself; of one that was not attached yet, `_attached` tells."""

@@ -44,7 +44,9 @@ class Pauses:
 class Flow:
     """The connections of one session; each from `watch` until `forget` or until its transport has ended."""
 
-    __slots__ = ("_brakes", "_clock", "_client_full", "_full", "_pauses", "_stalled", "_transports", "_unread")
+    __slots__ = (
+        "_brakes", "_client_full", "_clock", "_full", "_pauses", "_rests", "_stalled", "_transports", "_unread",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Flow:
         self._full: Final[dict[Side, IDelayedCall | None]] = {}
         self._unread: Final[set[Side]] = set()
         self._brakes: tuple[Limit, ...] = ()
+        self._rests = False
 
     def watch(self, side: Side, transport: Any, patience: float | None = None) -> None:
         """`transport` is a `LoopTransport`; `patience` in seconds, for ever where it is None.
@@ -88,6 +91,11 @@ class Flow:
         """Bytes that wait in the connection's transport."""
         transport = self._transports.get(side)
         return 0 if transport is None else int(transport.unsent())
+
+    def rest(self, is_on: bool) -> None:
+        """Do not read the client, or do so again: it is about to leave."""
+        self._rests = is_on
+        self._settle()
 
     # What the limits say
 
@@ -151,7 +159,9 @@ class Flow:
 
     def _settle(self) -> None:
         for side, transport in self._transports.items():
-            is_unread = bool(self._full or self._brakes) if side is Side.CLIENT else Side.CLIENT in self._full
+            is_unread = Side.CLIENT in self._full
+            if side is Side.CLIENT:
+                is_unread = self._rests or bool(self._full or self._brakes)
             if is_unread and side not in self._unread:
                 self._unread.add(side)
                 transport.pauseProducing()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 import sys
@@ -203,6 +204,19 @@ class LoopTransport(asyncio.BaseProtocol):
     def resumeProducing(self) -> None:
         if not self.disconnecting:
             self._loop_transport.resume_reading()
+
+    def detach(self) -> socket.socket:
+        """Let go of the connection without ending it: it is whoever's has the socket. Nothing may be unsent.
+
+        The protocol hears nothing more, not even that it has lost its connection.
+        """
+        self._loop_transport.pause_reading()
+        detached = socket.socket(fileno=os.dup(self._socket().fileno()))
+        self._ended = self.disconnecting = True
+        self._producer = self.wrapped = None
+        self.data_received = self.write = _discard
+        self._loop_transport.abort()
+        return detached
 
     def unsent(self) -> int:
         """Bytes that were written and that the socket has not taken yet."""
