@@ -225,3 +225,19 @@ def test_requests_that_are_being_answered_do_not_give_way(world: World) -> None:
     world.numbers.callback("numbers\n")
     assert [client.answer().code for client in asking[:1]] == [200] and all(client.value() for client in asking)
     assert world.probe() == 200
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /api/v1/target/disable?reason=café HTTP/1.1".encode(),
+        b"POST /api/v1/target/disable?reason=out of disk HTTP/1.1",
+    ],
+)
+def test_a_request_that_is_no_http_is_told_how_to_send_a_reason(request_line: bytes) -> None:
+    """An answer without text looks like done to who calls with `curl -s`, and the sick target stays in the path."""
+    world = World()
+    client = world.client().send(request_line + b"\r\nHost: p\r\nContent-Length: 0\r\n\r\n")
+    answer = client.answer()
+    assert answer.code == 400 and b"nothing was done" in answer.body and b"--data-urlencode" in answer.body
+    assert world.switch.calls == [] and client.is_closed
