@@ -567,6 +567,21 @@ class TestProbing:
         network.clock.pump([1.0] * 127)
         assert 2 <= len(network.dialled) <= 3
 
+    def test_that_it_is_away_is_no_warning_until_it_is_wanted_again(self, network: Network) -> None:
+        """An operator has said so: a warning every minute would hide those that matter."""
+        node = network.add(1)
+        fixture = lasting(Fixture(network, probe_interval=60.0))
+        before = fixture.log.texts("warn")
+        fixture.control.probe(True)
+        node.is_down = True
+        node.connection.cut()
+        network.clock.pump([1.0] * 200)
+        assert fixture.log.texts("warn") == before
+        assert "Failed to open control connection to ORIGIN" in "".join(fixture.log.texts("info"))
+        fixture.control.probe(False)
+        network.clock.pump([0, 0, 0])
+        assert "Failed to open control connection to ORIGIN" in "".join(fixture.log.texts("warn"))
+
     def test_what_was_never_there_is_probed_too(self, network: Network) -> None:
         """A proxy that starts while the cluster is off and away."""
         fixture = Fixture(network, probe_interval=60.0)

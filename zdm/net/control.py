@@ -203,7 +203,7 @@ class ControlConnection:
                 return await self._open_one(endpoint)
             except _ENDPOINT_FAULTS as found:
                 fault = found
-                self._log.warn(
+                self._warn(
                     f"Failed to open control connection to {self.settings.cluster} using endpoint {endpoint}: {fault}"
                 )
         tried = " ".join(map(str, endpoints))
@@ -218,7 +218,7 @@ class ControlConnection:
             view = await link.first_view()
             return _Opened(link, view)
         except (CqlError, TopologyError) as fault:
-            self._log.warn(
+            self._warn(
                 "Error while initializing a new cql connection for the control connection of "
                 f"{self.settings.cluster}: {fault}"
             )
@@ -279,7 +279,11 @@ class ControlConnection:
         assert link is not None
         link.stop()
         self.failures += 1
-        self._log.warn(f"The control connection to {self.settings.cluster} ({self.endpoint}) ended: {reason}")
+        self._warn(f"The control connection to {self.settings.cluster} ({self.endpoint}) ended: {reason}")
+
+    def _warn(self, text: str) -> None:
+        """That a cluster is away which the proxy does without is no news."""
+        (self._log.info if self._backoff.is_probing else self._log.warn)(text)
 
     def _wait(self) -> None:
         pause = self._backoff.next()
@@ -333,7 +337,7 @@ def _fail_back(_: _Inputs, control: ControlConnection, reason: BaseException) ->
 def _try_later(_: _Inputs, control: ControlConnection, reason: BaseException) -> None:
     control.failures += 1
     control.is_unasked = False
-    control._log.warn(str(reason))
+    control._warn(str(reason))
     control._wait()
 
 
