@@ -157,6 +157,8 @@ def test_target_starts_as_the_key_says(
     if last is not None:
         path.write_text(json.dumps({"format": 1, "target": {"enabled": last}}))
     running = proxy(*sandbox.clusters, state_file=path, target_enabled_at_start=word)
+    if last is not None and last is not enabled:
+        running.announces(f"ZDM_TARGET_ENABLED_AT_START={word} overrides the state file")
     assert running.get(API).json()["enabled"] is enabled
     running.said(f"Target cluster: {'enabled' if enabled else 'disabled'}")
     assert json.loads(path.read_text())["target"]["enabled"] is enabled
