@@ -66,7 +66,7 @@ class FailingAtOnce(Worker):
 class World:
     """Two clusters of one node each, until a test adds some."""
 
-    def __init__(self, saved: SavedState | None = None, **keys: Any) -> None:
+    def __init__(self, saved: SavedState | None = None, workers_of_it: int = 1, **keys: Any) -> None:
         self.network = Network()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.config = Config(origin_contact_points="127.0.40.1", target_contact_points="127.0.40.11", **keys)
@@ -82,6 +82,7 @@ class World:
             log,
             self.state,
             self.ports.at,
+            workers_of_it,
         )
 
     def open(self) -> World:
@@ -159,6 +160,12 @@ def test_a_cluster_that_is_not_there_fails_the_attempt(down: str, tried: int) ->
     assert world.open().snapshot.generation == 1
     assert world.network.dialled == ["127.0.40.1"] * (3 - tried) + ["127.0.40.11"] * tried
     assert len([line for line in world.log.texts("info") if line.startswith("Initialized origin")]) == 1
+
+
+def test_workers_share_what_all_clients_together_may_have_in_flight() -> None:
+    """The limit is the proxy's."""
+    world = World(max_inflight_bytes=90_000_000, workers_of_it=3).open()
+    assert world.snapshot.settings.inflight_bytes == 30_000_000
 
 
 def test_a_change_gives_the_worker_a_new_generation() -> None:

@@ -18,7 +18,7 @@ from zdm.config import Config
 from zdm.lasting_state import LastingState
 from zdm.net.threads import Run, at_once
 from zdm.state_file import SavedState, StateFile, TargetRecord
-from zdm.target_switch import PATIENCE, TargetSwitch
+from zdm.target_switch import FOLLOWING, PATIENCE, TargetSwitch
 
 NOW = 1764000000.25
 DISABLED_LINE = "Target cluster DISABLED via API — no requests will be forwarded to target"
@@ -419,7 +419,9 @@ def test_a_worker_that_is_late_keeps_neither_the_answer_nor_the_next_change() ->
     world = World()
     world.workers.is_slow = True
     world.turn(False).turn(True)
-    world.clock.advance(PATIENCE)
+    world.clock.advance(FOLLOWING - 0.1)
+    assert world.messages == []
+    world.clock.advance(0.1)
     assert world.messages == ["Target disabled; not every worker has taken the change yet"]
     assert len(world.workers.told) == 2
     world.workers.told[1].callback(2)

@@ -29,7 +29,10 @@ ORIGIN_ONLY: Final = "ORIGIN_ONLY"
 ATTACHING: Final = "ATTACHING"
 
 PATIENCE: Final = 3.0
-"""Seconds that an answer waits for the workers, and for the files; they go on where it takes longer."""
+"""Seconds that an answer waits for the files; they are written where it takes longer, too."""
+
+FOLLOWING: Final = 8.0
+"""Seconds that it waits for the workers: one that hangs is killed before, and so it has followed."""
 
 _RESTART: Final = "to use target toggle"
 
@@ -162,7 +165,7 @@ class TargetSwitch:
 
         self._state.target = wanted
         telling = self._switched.target_switched().addCallbacks(acknowledged, failed)
-        return self._in_time(telling, "not every worker has taken the change yet")
+        return self._in_time(telling, "not every worker has taken the change yet", FOLLOWING)
 
     def _saved(self) -> Deferred[str]:
         def failed(failure: Failure) -> str:
@@ -184,12 +187,12 @@ class TargetSwitch:
         recording = self._audit_turn.run(lambda: self._run(lambda: audit.record(entry)))
         return self._in_time(recording.addCallbacks(lambda _: "", failed), "the audit file is not written yet")
 
-    def _in_time(self, awaited: Deferred[str], late: str) -> Deferred[str]:
+    def _in_time(self, awaited: Deferred[str], late: str, patience: float = PATIENCE) -> Deferred[str]:
         def is_late() -> str:
-            self._log.error(f"The target was switched, but after {PATIENCE:g} s {late}")
+            self._log.error(f"The target was switched, but after {patience:g} s {late}")
             return late
 
-        return in_time(awaited, PATIENCE, self._clock, is_late)
+        return in_time(awaited, patience, self._clock, is_late)
 
 
 def disable_refusal(config: Config) -> str | None:

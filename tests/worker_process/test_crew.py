@@ -13,6 +13,7 @@ from tests.net.wires import ORIGIN, TARGET
 from tests.worker_process.crews import OPTIONS, World
 from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
+from zdm.target_switch import FOLLOWING
 from zdm.worker_process.crew import FIRST_PAUSE, LONGEST_PAUSE, STEADY
 from zdm.worker_process.remote import PATIENCE, START_PATIENCE, described
 
@@ -130,6 +131,11 @@ def test_a_worker_that_does_not_answer_is_killed_and_has_reached_the_generation_
     world.pass_time(1)
     new = world.running[1]
     assert new.pid == 1002 and not new.worker.shared.snapshot.target_enabled
+
+
+def test_the_switch_waits_longer_than_for_a_worker_that_hangs() -> None:
+    """Its answer is then that target is off for all, and not that somebody may be left."""
+    assert FOLLOWING > PATIENCE + 2
 
 
 def test_a_generation_has_not_reached_a_worker_that_is_killed_but_not_buried(world: World) -> None:
