@@ -140,7 +140,7 @@ def _listening(addresses: Iterable[tuple[int, Any]], backlog: int) -> list[socke
     try:
         for family, address in addresses:
             try:
-                listener = socket.socket(family, socket.SOCK_STREAM)
+                listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             except OSError:
                 continue  # a name that has an address of a kind that this machine does not speak
             listeners.append(listener)
