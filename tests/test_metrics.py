@@ -173,6 +173,25 @@ def test_reads_on_target_use_targets_buckets_and_writes_origins() -> None:
     assert merge([meter]).reads_target.duration.bounds == [2]
 
 
+def test_several_workers_can_be_told_apart() -> None:
+    """Whether the load is shared evenly; one worker alone has nothing to be compared with."""
+    one, other = Meter(), Meter()
+    one.client_connections, other.client_connections = 3, 4
+    for kind in ("reads_origin", "reads_target", "writes", "reads_disabled", "writes_attaching"):
+        getattr(one, kind).inflight = 1
+        getattr(other, kind).duration.observe(0.1)
+    other.writes_disabled.cancelled = other.reads_attaching.cancelled = 1
+    text = render(merge([one, other]), "zdm", {1: one, 2: other})
+    shown = [line for line in text.splitlines() if line.startswith(("zdm_worker_client", "zdm_worker_requests"))]
+    assert shown == [
+        'zdm_worker_client_connections{worker="1"} 3',
+        'zdm_worker_client_connections{worker="2"} 4',
+        'zdm_worker_requests_total{worker="1"} 5',
+        'zdm_worker_requests_total{worker="2"} 7',
+    ]
+    assert "worker=" not in render(one, "zdm") and "worker_requests" not in render(one, "zdm")
+
+
 def test_what_a_worker_counted_outlives_it() -> None:
     """A counter that falls is taken for one that began anew: its rate would jump. What was open ended with it."""
     meter, other = Meter(), Meter()

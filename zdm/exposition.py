@@ -6,7 +6,7 @@ as Go prints them, no `_created` series (behaviour spec 8.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf
 from typing import NamedTuple
@@ -197,15 +197,37 @@ def _by(label: str, values: dict[str, int] | dict[str, float] | dict[str, Histog
     return [Sample(((label, name),), value) for name, value in values.items()]
 
 
-def render(meter: Meter, prefix: str) -> str:
-    """The text form 0.0.4 of all families of `meter`, each name under `prefix` and an underscore, if there is one."""
-    return render_families(families(meter), prefix)
+def worker_families(workers: Mapping[int, Meter]) -> list[Family]:
+    """What tells the workers apart, by their numbers: whether they share the load evenly."""
+    labels = {number: (("worker", str(number)),) for number in workers}
+    return [
+        Family(
+            "worker_client_connections",
+            "gauge",
+            "Number of client connections of a worker process currently open",
+            [Sample(labels[number], meter.client_connections) for number, meter in workers.items()],
+        ),
+        Family(
+            "worker_requests_total",
+            "counter",
+            "Running total of reads and writes that a worker process has sent to clusters",
+            [Sample(labels[number], meter.requests()) for number, meter in workers.items()],
+        ),
+    ]
+
+
+def render(meter: Meter, prefix: str, workers: Mapping[int, Meter] | None = None) -> str:
+    """The text form 0.0.4 of all families of `meter`, each name under `prefix` and an underscore, if there is one.
+
+    `workers` are the parts that `meter` is the sum of, where there are several.
+    """
+    return render_families(families(meter) + worker_families(workers or {}), prefix)
 
 
 def render_families(shown: Iterable[Family], prefix: str) -> str:
     """The text form 0.0.4: families in the order of their names, samples in that of their label values."""
     lines: list[str] = []
-    for family in sorted(shown, key=lambda family: family.name):
+    for family in sorted((family for family in shown if family.samples), key=lambda family: family.name):
         name = f"{prefix}_{family.name}" if prefix else family.name
         lines += (f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}")
         for labels, value in sorted(family.samples, key=lambda sample: [text for _, text in sample.labels]):

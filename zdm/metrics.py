@@ -213,9 +213,12 @@ class Meter:
         self.timed_out += other.timed_out
         self.worker_restarts += other.worker_restarts
 
-    def retire(self) -> None:
-        """Whoever counted is gone, and with it what was open; what was counted stays so."""
-        for requests in (
+    def requests(self) -> int:
+        """All reads and writes that were ever sent."""
+        return sum(requests.begun for requests in self._kinds())
+
+    def _kinds(self) -> tuple[RequestMeter, ...]:
+        return (
             self.reads_origin,
             self.reads_target,
             self.writes,
@@ -223,7 +226,11 @@ class Meter:
             self.reads_attaching,
             self.writes_disabled,
             self.writes_attaching,
-        ):
+        )
+
+    def retire(self) -> None:
+        """Whoever counted is gone, and with it what was open; what was counted stays so."""
+        for requests in self._kinds():
             requests.cancelled += requests.inflight
             requests.inflight = 0
         self.client_connections = self.target_attaching = self.pscache_entries = self.inflight_bytes = 0

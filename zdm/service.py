@@ -115,7 +115,10 @@ class ProxyService:
         if self._worker is None:
             return None
         prefix = self._config.metrics_prefix
-        return self._worker.scrape().addCallback(lambda meter: render(meter, prefix))
+        crew = self._crew
+        return self._worker.scrape().addCallback(
+            lambda meter: render(meter, prefix, crew.by_worker() if crew is not None else None)
+        )
 
     def health(self) -> Health | None:
         """Both clusters; nothing before the proxy started and after it stopped."""

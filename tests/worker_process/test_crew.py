@@ -205,14 +205,18 @@ def test_counters_are_summed_and_outlive_their_worker(world: World) -> None:
         client.sends(frames.query(1, WRITE))
         client.answer_all(frames.void())
         client.sends(frames.query(2, WRITE))
+    world.client(world.processes[0])
     meter = world.scrape()
-    assert (meter.client_connections, meter.writes.inflight, meter.writes.begun) == (2, 2, 4)
+    assert (meter.client_connections, meter.writes.inflight, meter.writes.begun) == (3, 2, 4)
+    each = world.crew.by_worker()
+    assert {number: (one.client_connections, one.requests()) for number, one in each.items()} == {1: (2, 2), 2: (1, 2)}
     world.processes[0].end(1)
     world.settle()
     meter = world.scrape()
     assert (meter.client_connections, meter.writes.inflight, meter.writes.begun) == (1, 1, 4)
     world.pass_time(1)
     assert world.scrape().writes.begun == 4 and world.scrape().worker_restarts == 1
+    assert [one.requests() for one in world.crew.by_worker().values()] == [2, 2]
 
 
 def test_a_scrape_does_not_wait_for_a_worker_that_hangs(world: World) -> None:

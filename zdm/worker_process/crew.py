@@ -167,6 +167,10 @@ class Crew:
         """The processes that there are now."""
         return [worker.process.pid for worker in self._workers()]
 
+    def by_worker(self) -> dict[int, Meter]:
+        """What each had counted when `scrape` asked last, with those before it that had the same number."""
+        return {place.number: self._counted(place) for place in self._places}
+
     # What a worker says
 
     def greeted(self, worker: RemoteWorker) -> None:
@@ -314,7 +318,12 @@ class Crew:
         total = self._new_meter()
         total.add(self._meter)
         for place in self._places:
-            total.add(place.counted)
-            if place.last:
-                total.add(counters.loaded(place.last, self._new_meter()))
+            total.add(self._counted(place))
         return total
+
+    def _counted(self, place: Place) -> Meter:
+        counted = self._new_meter()
+        counted.add(place.counted)
+        if place.last:
+            counted.add(counters.loaded(place.last, self._new_meter()))
+        return counted
