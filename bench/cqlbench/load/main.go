@@ -1,241 +1,159 @@
-// Load generator: N connections, D requests in flight on each; prints rate, latency and the CPU that given processes used per request.
+// Load generator: N connections, D requests in flight on each; prints rate, latency and the CPU that given processes
+// used per request. Every answer is compared with the right one.
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"os"
-	"path/filepath"
-	"sort"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-func frame(op byte, stream uint16, body []byte) []byte {
-	f := []byte{4, 0, byte(stream >> 8), byte(stream), op}
-	f = binary.BigEndian.AppendUint32(f, uint32(len(body)))
-	return append(f, body...)
-}
-func lstr(s string) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(s)))
-	return append(b, s...)
-}
+// atOnce limits the handshakes at the same time, so that no listener's backlog overflows.
+const atOnce = 64
 
-func readFrame(r *bufio.Reader, body []byte) (op byte, stream uint16, b []byte, err error) {
-	var h [9]byte
-	if _, err = io.ReadFull(r, h[:]); err != nil {
-		return
-	}
-	n := int(binary.BigEndian.Uint32(h[5:]))
-	if n > len(body) {
-		body = make([]byte, n)
-	}
-	_, err = io.ReadFull(r, body[:n])
-	return h[4], binary.BigEndian.Uint16(h[2:]), body[:n], err
-}
-
-// usage is the CPU time of the processes in seconds, all threads that live, and their memory in KiB.
-func usage(pids []string) (seconds float64, kib int) {
-	for _, pid := range pids {
-		threads, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
-		for _, thread := range threads {
-			text, _ := os.ReadFile(thread)
-			if fields := strings.Fields(string(text)); len(fields) > 0 {
-				ns, _ := strconv.ParseFloat(fields[0], 64)
-				seconds += ns / 1e9
-			}
-		}
-		text, err := os.ReadFile("/proc/" + pid + "/statm")
-		if fields := strings.Fields(string(text)); err == nil && len(fields) > 1 {
-			pages, _ := strconv.Atoi(fields[1])
-			kib += pages * os.Getpagesize() / 1024
-		}
-	}
-	return
+type outcome struct {
+	Requests   int       `json:"requests"`
+	Seconds    float64   `json:"seconds"`
+	Errors     int       `json:"errors"` // wrong answers
+	Written    int       `json:"written"`
+	Sum        uint64    `json:"sum"` // of the requests' contents, as the stubs sum them up
+	WrittenSum uint64    `json:"written_sum"`
+	AskedSum   uint64    `json:"asked_sum"` // of the one request to the cluster itself, 0 without
+	CPU        float64   `json:"cpu_us"`
+	RSS        int       `json:"rss_kib"`
+	P50        float64   `json:"p50_us"`
+	P99        float64   `json:"p99_us"`
+	P999       float64   `json:"p999_us"`
+	Max        float64   `json:"max_us"`
+	Processes  []process `json:"processes"`
 }
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:9042", "proxy to connect to")
+	expect := flag.String("expect", "", "cluster whose answer to a read is the right one (empty: any result will do)")
 	conns := flag.Int("conns", 8, "connections")
 	depth := flag.Int("depth", 16, "requests in flight on each connection")
 	n := flag.Int("n", 200000, "requests in all")
-	mode := flag.String("mode", "write", "write|read|mix|query")
-	vb := flag.Int("val", 100, "bytes of the value written")
+	mode := flag.String("mode", "write", "write|read|mix|query|named|batch")
+	size := flag.Int("val", 100, "bytes of the value written")
 	pid := flag.String("pid", "", "processes whose CPU time is measured, by comma")
 	rate := flag.Float64("rate", 0, "requests/s in all (0: closed loop)")
 	asJSON := flag.Bool("json", false, "print one JSON object instead of a line of text")
 	flag.Parse()
-	var pids []string
-	if *pid != "" {
-		pids = strings.Split(*pid, ",")
+	var row []byte
+	var asked uint64
+	if *expect != "" && (*mode == "read" || *mode == "mix") {
+		row, asked = rightRow(*expect)
 	}
-	val := make([]byte, *vb)
-	var wg, ready sync.WaitGroup
-	startC := make(chan struct{})
-	lat := make([][]time.Duration, *conns)
-	var errs int64
-	per := *n / *conns
-	for ci := 0; ci < *conns; ci++ {
-		wg.Add(1)
-		ready.Add(1)
-		go func(ci int) {
-			defer wg.Done()
-			c, err := net.Dial("tcp", *addr)
-			if err != nil {
-				log.Fatal(err)
-			}
-			r := bufio.NewReaderSize(c, 65536)
-			w := bufio.NewWriterSize(c, 65536)
-			buf := make([]byte, 65536)
-			rt := func(op byte, b []byte) (byte, []byte) {
-				w.Write(frame(op, 0, b))
-				w.Flush()
-				o, _, rb, err := readFrame(r, buf)
-				if err != nil {
-					log.Fatal("handshake ", err)
-				}
-				return o, rb
-			}
-			st := []byte{0, 1, 0, 11}
-			st = append(st, "CQL_VERSION"...)
-			st = append(st, 0, 5)
-			st = append(st, "3.0.0"...)
-			o, b := rt(1, st)
-			if o != 2 {
-				log.Fatal("startup ", o, string(b))
-			}
-			prep := func(q string) []byte {
-				o, b := rt(9, lstr(q))
-				if o != 8 {
-					log.Fatal("prepare ", o, string(b))
-				}
-				l := int(binary.BigEndian.Uint16(b[4:]))
-				return append([]byte{}, b[4:6+l]...)
-			}
-			wid := prep("INSERT INTO ks.t (k, v) VALUES (?, ?)")
-			rid := prep("SELECT k, v FROM ks.t WHERE k = ?")
-			exec := func(id []byte, vals ...[]byte) []byte {
-				b := append([]byte{}, id...)
-				b = append(b, 0, 6, 1)
-				b = binary.BigEndian.AppendUint16(b, uint16(len(vals)))
-				for _, v := range vals {
-					b = binary.BigEndian.AppendUint32(b, uint32(len(v)))
-					b = append(b, v...)
-				}
-				return b
-			}
-			wb := exec(wid, []byte("key"), val)
-			rb := exec(rid, []byte("key"))
-			const text = "INSERT INTO ks.t (k, v) VALUES ('key', 'value %010d of a usual length for a text column, never twice the same')"
-			seq := ci * per
-			inline := func() []byte {
-				seq++
-				return append(lstr(fmt.Sprintf(text, seq)), 0, 6, 0)
-			}
-			body := func(i int) (byte, []byte) {
-				switch *mode {
-				case "write":
-					return 10, wb
-				case "read":
-					return 10, rb
-				case "query":
-					return 7, inline()
-				}
-				if i%2 == 0 {
-					return 10, wb
-				}
-				return 10, rb
-			}
-			t0 := make([]time.Time, *depth)
-			free := make(chan int, *depth)
-			for i := 0; i < *depth; i++ {
-				free <- i
-			}
-			lat[ci] = make([]time.Duration, 0, per)
-			ready.Done()
-			<-startC
-			go func() {
-				var next time.Time = time.Now()
-				gap := time.Duration(0)
-				if *rate > 0 {
-					gap = time.Duration(float64(time.Second) * float64(*conns) / *rate)
-				}
-				for i := 0; i < per; i++ {
-					if gap > 0 {
-						next = next.Add(gap)
-						if d := time.Until(next); d > 0 {
-							w.Flush()
-							time.Sleep(d)
-						}
-					}
-					var s int
-					select {
-					case s = <-free:
-					default:
-						w.Flush()
-						s = <-free
-					}
-					if gap > 0 {
-						t0[s] = next
-					} else {
-						t0[s] = time.Now()
-					}
-					op, b := body(i)
-					w.Write(frame(op, uint16(s), b))
-				}
-				w.Flush()
-			}()
-			for i := 0; i < per; i++ {
-				o, s, b, err := readFrame(r, buf)
-				if err != nil {
-					log.Fatal("read ", err)
-				}
-				if o != 8 {
-					atomic.AddInt64(&errs, 1)
-					if atomic.LoadInt64(&errs) < 3 {
-						log.Printf("opcode %d: %q", o, b)
-					}
-				}
-				lat[ci] = append(lat[ci], time.Since(t0[s]))
-				free <- int(s)
-			}
-			c.Close()
-		}(ci)
-	}
-	ready.Wait()
+	all := connectAll(*conns, func() *connection { return connect(*addr, *mode, *depth, *size, row) })
 	time.Sleep(300 * time.Millisecond)
-	c0, _ := usage(pids)
-	t := time.Now()
-	close(startC)
-	wg.Wait()
-	d := time.Since(t)
-	c1, rss := usage(pids)
-	var all []time.Duration
-	for _, x := range lat {
-		all = append(all, x...)
+	pids := strings.FieldsFunc(*pid, func(r rune) bool { return r == ',' })
+	served := owners(pids)
+	before := map[string]float64{}
+	for _, each := range pids {
+		before[each], _ = usage(each)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
-	p := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
+	seconds := runAll(all, *n, *rate)
+	made := summary(all, seconds)
+	made.AskedSum = asked
+	for _, each := range pids {
+		used, rss := usage(each)
+		made.add(process{Pid: each, CPU: (used - before[each]) * 1e6 / float64(made.Requests), RSS: rss}, all, served)
+	}
 	if *asJSON {
-		json.NewEncoder(os.Stdout).Encode(map[string]any{
-			"requests": len(all), "seconds": d.Seconds(), "errors": errs, "rss_kib": rss,
-			"cpu_us": (c1 - c0) * 1e6 / float64(len(all)),
-			"p50_us": p(.5).Microseconds(), "p99_us": p(.99).Microseconds(), "max_us": all[len(all)-1].Microseconds(),
-		})
+		json.NewEncoder(os.Stdout).Encode(made)
 		return
 	}
-	fmt.Printf("%s conns=%d depth=%d n=%d: %.0f req/s p50=%v p99=%v p99.9=%v max=%v errs=%d", *mode, *conns, *depth, len(all), float64(len(all))/d.Seconds(), p(.5), p(.99), p(.999), all[len(all)-1], errs)
+	fmt.Printf("%s conns=%d depth=%d n=%d: %.0f req/s p50=%.0fus p99=%.0fus p99.9=%.0fus max=%.0fus errs=%d",
+		*mode, *conns, *depth, made.Requests, float64(made.Requests)/seconds, made.P50, made.P99, made.P999, made.Max, made.Errors)
 	if len(pids) > 0 {
-		fmt.Printf(" cpu/req=%.2fus rss=%dMB", (c1-c0)*1e6/float64(len(all)), rss/1024)
+		fmt.Printf(" cpu/req=%.2fus rss=%dMB", made.CPU, made.RSS/1024)
 	}
 	fmt.Println()
+}
+
+func connectAll(count int, one func() *connection) []*connection {
+	all := make([]*connection, count)
+	var busy sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
+	for i := range all {
+		busy.Add(1)
+		turns <- struct{}{}
+		go func() {
+			defer busy.Done()
+			all[i] = one()
+			<-turns
+		}()
+	}
+	busy.Wait()
+	return all
+}
+
+// runAll returns the seconds that it took. In a closed loop the connections draw from one stock, so that a slow one
+// takes less; with a rate each has its share.
+func runAll(all []*connection, count int, rate float64) float64 {
+	var drawn atomic.Int64
+	var busy sync.WaitGroup
+	gap := time.Duration(0)
+	if rate > 0 {
+		gap = time.Duration(float64(time.Second) * float64(len(all)) / rate)
+	}
+	begun := time.Now()
+	for place, each := range all {
+		draw := func() (int, bool) {
+			number := int(drawn.Add(1) - 1)
+			return number, number < count
+		}
+		if rate > 0 {
+			number, step := place-len(all), len(all)
+			draw = func() (int, bool) {
+				number += step
+				return number, number < count
+			}
+		}
+		busy.Add(1)
+		go func() {
+			defer busy.Done()
+			each.run(draw, gap)
+		}()
+	}
+	busy.Wait()
+	return time.Since(begun).Seconds()
+}
+
+func summary(all []*connection, seconds float64) *outcome {
+	made := &outcome{Seconds: seconds, Processes: []process{}}
+	var latencies []time.Duration
+	for _, each := range all {
+		latencies = append(latencies, each.latencies...)
+		made.Errors += each.wrong
+		made.Written += each.written
+		made.Sum += each.sum
+		made.WrittenSum += each.writtenSum
+	}
+	slices.Sort(latencies)
+	at := func(q float64) float64 {
+		return float64(latencies[int(q*float64(len(latencies)-1))].Nanoseconds()) / 1000
+	}
+	made.Requests = len(latencies)
+	made.P50, made.P99, made.P999, made.Max = at(.5), at(.99), at(.999), at(1)
+	return made
+}
+
+func (made *outcome) add(one process, all []*connection, served map[string]string) {
+	for _, each := range all {
+		if served[kernelAddress(each.LocalAddr())] == one.Pid {
+			one.Connections++
+			one.Requests += len(each.latencies)
+		}
+	}
+	made.CPU += one.CPU
+	made.RSS += one.RSS
+	made.Processes = append(made.Processes, one)
 }
