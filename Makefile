@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 REPORTS := build/junit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench conformance conformance-full clean
+.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench bench-goals performance conformance conformance-full clean
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
@@ -19,7 +19,7 @@ help:
 	@echo "make simulate          more of the simulation: SEEDS=N of them, FROM=S on"
 	@echo "make mutants           faults planted in the code, each of which the tests must find"
 	@echo "make check             ruff, mypy, import rings"
-	@echo "make bench             measurements"
+	@echo "make bench             measurements; bench-goals: what the project has set itself; performance: put both into docs/"
 	@echo "make conformance       a slice of the suite against real clusters; conformance-full: all of it"
 	@echo "make clean             remove what was built"
 
@@ -86,6 +86,13 @@ reference: setup
 # compiled, beside the same program interpreted
 bench: compiled
 	$(COMPILED)/bin/python bench/run.py --beside $(BIN)/zdm-proxy
+
+bench-goals: compiled
+	$(COMPILED)/bin/python bench/run.py --goals
+
+# the figures of docs/performance.md, from the newest results
+performance: setup
+	$(BIN)/python bench/page.py
 
 # with the program as it is installed, unless another is named
 conformance conformance-full: export PROXY_COMMAND ?= $(CURDIR)/$(COMPILED)/bin/zdm-proxy

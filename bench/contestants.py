@@ -19,11 +19,14 @@ FLOOR: Final = "HAProxy"
 OURS: Final = "zdm-proxy"
 BESIDE: Final = "zdm-proxy beside"
 PAIR: Final = "zdm-proxy, 2 workers"
+FLOOR_PAIR: Final = "HAProxy, 2 threads"
+NAMED: Final = (DIRECT, FLOOR, OURS, BESIDE, PAIR, FLOOR_PAIR)
+SINGLE: Final = {PAIR: OURS, FLOOR_PAIR: FLOOR}
 LISTEN: Final = "127.0.50.{}:9042"  # 20 and up: one address for each proxy
 
 HAPROXY: Final = """\
 global
-    nbthread 1
+    nbthread {threads}
     maxconn 4096
 defaults
     mode tcp
@@ -54,13 +57,13 @@ def direct() -> Contestant:
     return Contestant(DIRECT, ORIGIN, to_both=False, routes=False, weight=0.5)
 
 
-def haproxy(work: Path) -> Contestant:
-    """Plain TCP to one backend, on one thread: the least that a proxy can cost."""
-    listen = LISTEN.format(20)
-    configuration = work / "haproxy.cfg"
-    configuration.write_text(HAPROXY.format(listen=listen, origin=ORIGIN))
+def haproxy(work: Path, listen: str, threads: int = 1) -> Contestant:
+    """Plain TCP to one backend: the least that a proxy can cost."""
+    configuration = work / f"haproxy-{threads}.cfg"
+    configuration.write_text(HAPROXY.format(listen=listen, origin=ORIGIN, threads=threads))
     command = [haproxy_path(), "-db", "-f", str(configuration)]
-    return Contestant(FLOOR, listen, command, to_both=False, routes=False, weight=2.5)
+    name = FLOOR if threads == 1 else FLOOR_PAIR
+    return Contestant(name, listen, command, to_both=False, routes=False, weight=2.5)
 
 
 def haproxy_path() -> str:

@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from run import BenchError, build, family, ours, running
+from contestants import ours
+from processes import BenchError, build, family, running
 
 ORIGIN, TARGET, LISTEN = "127.0.51.10:9042", "127.0.51.11:9042", "127.0.51.21:9042"
 BATCH: Final = 200  # clients that log in at the same time

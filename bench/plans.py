@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from contestants import BESIDE, DIRECT, FLOOR, OURS, PAIR
+from contestants import BESIDE, DIRECT, FLOOR, FLOOR_PAIR, OURS, PAIR
 from loads import Load
 
 MODES: Final = ("write", "read", "mix", "query", "named", "batch")
@@ -62,7 +62,7 @@ STANDARD: Final = (
         (DIRECT, FLOOR, OURS),
         others=True,
     ),
-    Group("workers", [Load(), Load(depth=1), Load(depth=1, connections=200)], (OURS, PAIR)),
+    Group("workers", [Load(), Load(depth=1), Load(depth=1, connections=200)], (FLOOR, FLOOR_PAIR, OURS, PAIR)),
     Group(HALF_SATURATED, [Load()], (DIRECT, FLOOR, OURS)),
 )
 

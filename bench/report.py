@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.table import Table
 
-from contestants import DIRECT, FLOOR, OURS
+from contestants import DIRECT, FLOOR, OURS, PAIR, SINGLE
 from goals import Figures, added, goals, shares
 from loads import Cell, Load
 from plans import HALF_SATURATED, KILO, MEGA
@@ -17,6 +17,7 @@ from record import Record
 
 SIZES: Final = {KILO: "10 KB", MEGA: "1 MB"}
 NOISE: Final = 0.1  # changes below it are not worth a look
+BUSY: Final = 1.0  # load average before the run, above which the figures are doubtful
 APART: Final = ("workers", HALF_SATURATED)  # groups with tables of their own
 
 
@@ -30,9 +31,10 @@ class Sheet:
     rows: Sequence[Sequence[str]]
 
 
-def sheets(record: Record) -> Iterator[Sheet]:
-    """All tables of a run that have rows."""
-    made = [costs(record.cells), pairs(record.cells), latencies(record.cells), held(record.cells)]
+def sheets(record: Record, is_page: bool = False) -> Iterator[Sheet]:
+    """All tables of a run that have rows; a page has no room for what each round came to."""
+    cells = record.cells
+    made = [digest(cells) if is_page else costs(cells), pairs(cells), latencies(cells), held(cells)]
     return (sheet for sheet in made if sheet.rows)
 
 
@@ -51,6 +53,19 @@ def markdown(sheet: Sheet) -> str:
     return f"**{sheet.title}**\n\n" + "\n".join(lines) + "\n"
 
 
+def page(record: Record) -> str:
+    """What the run was made on, and its tables, in Markdown."""
+    facts = record.facts
+    machine = facts["machine"]
+    busy = machine.get("load_before", 0)
+    text = (
+        f"Measured on {facts['when'][:10]} at commit {facts.get('commit') or 'unknown'}, {facts['rounds']} rounds, on "
+    )
+    text += f"{machine['cpus']} CPUs, Linux {machine['kernel']}, Python {machine['python']}"
+    text += f". The machine was not quiet: its load before was {busy}." if busy >= BUSY else "."
+    return "\n".join([text + "\n", *map(markdown, sheets(record, is_page=True))])
+
+
 def where(load: Load) -> list[str]:
     """The cells of a row that say which load it is."""
     size = SIZES.get(load.payload, f"{load.payload} B")
@@ -65,6 +80,26 @@ def costs(cells: Sequence[Cell]) -> Sheet:
     headings += ["requests/s", "p50 ms", "p99 ms", "RSS MiB"]
     rows = [[*where(cell.load), cell.proxy, *cost(cell, figures.cpu(cell.load, FLOOR))] for cell in good]
     return Sheet("CPU of the proxy per request, median of the rounds", headings, 5, rows)
+
+
+def digest(cells: Sequence[Cell]) -> Sheet:
+    """The same with a line for each load."""
+    figures = Figures([cell for cell in cells if cell.group not in APART])
+    proxies = [
+        name for name in dict.fromkeys(cell.proxy for cell in cells if cell.group not in APART) if name != DIRECT
+    ]
+    timed = [name for name in (DIRECT, FLOOR, OURS) if any(cell.proxy == name for cell in cells)]
+    rows = []
+    for load in figures.loads:
+        costs = [figures.cpu(load, name) for name in proxies]
+        found = [figures.cell(load, name) for name in timed]
+        row = [*where(load), *(f"{each:,.2f}" if each else "-" for each in costs)]
+        row.append(ratio(figures.cpu(load, OURS) or 0, figures.cpu(load, FLOOR)))
+        row += [f"{cell.rate:,.0f}" if cell else "-" for cell in found]
+        rows.append(row + [f"{cell.median('p99_us') / 1000:.2f}" if cell else "-" for cell in found])
+    headings = ["load", "ids", "clients x depth", "payload", *(f"{name}, us" for name in proxies), "x HAProxy"]
+    headings += [*(f"{name}, requests/s" for name in timed), *(f"{name}, p99 ms" for name in timed)]
+    return Sheet("CPU of the proxy per request, requests a second and latency", headings, 4, rows)
 
 
 def cost(cell: Cell, floor: float | None) -> list[str]:
@@ -88,10 +123,10 @@ def pairs(cells: Sequence[Cell]) -> Sheet:
     rows = []
     for cell in good:
         row = [cell.load.mode, f"{cell.load.connections} x {cell.load.depth}", cell.proxy, f"{cell.cpu_us:.2f}"]
-        row += [ratio(cell.cpu_us, figures.cpu(cell.load, OURS)), f"{cell.rate:,.0f}"]
+        row += [ratio(cell.cpu_us, figures.cpu(cell.load, SINGLE.get(cell.proxy, cell.proxy))), f"{cell.rate:,.0f}"]
         spread = ["{:.1%} to {:.1%}".format(*shares(cell, what)) for what in ("connections", "requests")]
-        rows.append(row + (spread if cell.proxy != OURS else ["-", "-"]))
-    headings = ["load", "clients x depth", "proxy", "us/request", "x one worker", "requests/s"]
+        rows.append(row + (spread if cell.proxy == PAIR else ["-", "-"]))
+    headings = ["load", "clients x depth", "proxy", "us/request", "x one", "requests/s"]
     return Sheet("Two workers", [*headings, "connections of a worker", "requests of a worker"], 3, rows)
 
 

@@ -21,12 +21,12 @@ from rich.console import Console
 
 import contestants
 import record
-from contestants import BESIDE, FLOOR, LISTEN, OURS, PAIR, Contestant
+from contestants import BESIDE, LISTEN, NAMED, OURS, PAIR, Contestant
 from loads import Cell, Load, add_round
 from plans import GROUPS, HALF_SATURATED, MODES, Group, Plan, chosen
 from plot import plot
 from processes import BenchError, build, running, start_stubs
-from report import at_rate, changes, markdown, rich_table, sheets
+from report import at_rate, changes, page, rich_table, sheets
 
 PACED_S = 3.0  # of a round at a given rate
 QUICK_S = 1.0
@@ -44,10 +44,10 @@ class Run:
 
     def of(self, group: Group) -> list[Contestant]:
         """Who takes part in a group: those that it names, and proxies given on the command line where it is open."""
-        named = (FLOOR, OURS, BESIDE, PAIR, contestants.DIRECT)
-        return [
-            each for each in self.field if each.name in group.contestants or group.others and each.name not in named
-        ]
+        return [each for each in self.field if each.name in group.contestants or self.is_other(each, group)]
+
+    def is_other(self, proxy: Contestant, group: Group) -> bool:
+        return group.others and proxy.name not in NAMED
 
     def measure(self) -> None:
         """Every load through every contestant in turn, round by round, so that a slow minute hits all alike."""
@@ -118,10 +118,11 @@ def shown(cell: Cell) -> str:
 def entrants(options: argparse.Namespace, work: Path) -> Iterator[Contestant]:
     """All that could take part; the groups of the plan say where they do."""
     yield contestants.direct()
-    yield contestants.haproxy(work)
+    yield contestants.haproxy(work, LISTEN.format(20))
+    yield contestants.haproxy(work, LISTEN.format(24), threads=2)
     if not options.without_ours:
-        yield contestants.ours(LISTEN.format(21))
-        yield contestants.ours(LISTEN.format(23), PAIR, workers=2)
+        yield contestants.ours(LISTEN.format(21), program=options.program)
+        yield contestants.ours(LISTEN.format(23), PAIR, options.program, workers=2)
     if options.beside:
         yield contestants.ours(LISTEN.format(22), BESIDE, options.beside)
     for place, template in enumerate(options.other):
@@ -138,6 +139,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, help="only these parts of the run")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND", help="measure this proxy too")
+    parser.add_argument("--program", type=Path, help="our proxy, where it is not the one beside this Python")
     parser.add_argument("--beside", type=Path, metavar="PROGRAM", help="another build of zdm-proxy, measured too")
     parser.add_argument("--without-ours", action="store_true", help="leave this project's proxy out")
     parser.add_argument("--modes", nargs="+", choices=MODES, help="with these, all combinations are measured")
@@ -198,8 +200,7 @@ def print_markdown(name: str) -> int:
     if path is None:
         print("There is no committed result.", file=sys.stderr)
         return 1
-    made = record.read(path)
-    print("\n".join(markdown(sheet) for sheet in sheets(made)), end="")
+    print(page(record.read(path)), end="")
     return 0
 
 
