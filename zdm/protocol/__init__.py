@@ -3,6 +3,7 @@
 A map:
 
     frames                     cutting a stream into frames; headers
+    segments, checksums        v5's outer units
     compression                bodies and payloads compressed and opened
     envelope                   what stands between a header and the body proper
     requests, query_parameters what clients say
