@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +11,10 @@ import pytest
 import requests
 from cassandra import InvalidRequest, Unavailable, WriteTimeout
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
+from cassandra.cluster import NoHostAvailable
 from cassandra.query import BatchStatement, SimpleStatement
+
+from tests.sandbox.program import connect, running_sandbox
 
 ORIGIN = "127.0.30.1"
 TARGET = "127.0.30.2"
@@ -24,36 +23,10 @@ REPLICATION = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 
 @pytest.fixture(scope="module")
 def control() -> Iterator[str]:
-    """The address of the control of a sandbox on ports that were free."""
-    command = [sys.executable, "-m", "zdm.sandbox", "--origin", f"{ORIGIN}:29042", "--target", f"{TARGET}:29042"]
-    command += [
-        "--control",
-        f"{ORIGIN}:0",
-        "--target-auth",
-        "me:secret",
-        "--target-version",
-        "5.0.9",
-        "--target-salt",
-        "x",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.fullmatch(rf"sandbox ready origin={ORIGIN}:29042 target={TARGET}:29042 control=(\S+)\n", line)
-        assert found is not None, line
-        yield f"http://{found[1]}/clusters"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-
-
-def connect(host: str, **options: Any) -> Cluster:
-    """A driver that talks to this host and does not retry by itself; v5 is tried first and refused."""
-    policy = WhiteListRoundRobinPolicy([host])
-    profile = ExecutionProfile(load_balancing_policy=policy, retry_policy=FallthroughRetryPolicy(), request_timeout=20)
-    profiles = {EXEC_PROFILE_DEFAULT: profile}
-    return Cluster([host], port=29042, execution_profiles=profiles, connect_timeout=20, **options)
+    """The address of the control of a sandbox whose target wants credentials and is of another generation."""
+    target = ("--target-auth", "me:secret", "--target-version", "5.0.9", "--target-salt", "x")
+    with running_sandbox(ORIGIN, TARGET, *target) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +158,19 @@ def test_a_sandbox_that_cannot_start_ends_with_the_reason(arguments: list[str], 
 def test_a_cluster_has_at_least_one_node() -> None:
     ended = subprocess.run([sys.executable, "-m", "zdm.sandbox", "--nodes", "0"], capture_output=True, text=True)
     assert ended.returncode == 2 and "--nodes: 0 is not a number from 1 on" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--origin-protocols", "4,6"], "--origin-protocols: protocol versions are of 3, 4, 5, with commas between"),
+        (["--origin-protocols", ""], "--origin-protocols: protocol versions are of"),
+        (["--target-compression", "zip"], "--target-compression: compression is of lz4, snappy, with a comma between"),
+    ],
+)
+def test_a_cluster_can_offer_only_what_there_is(arguments: list[str], reason: str) -> None:
+    """Said at once: a test that plays an older cluster must not play another one."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "zdm.sandbox", *arguments], capture_output=True, text=True, timeout=20
+    )
+    assert ended.returncode == 2 and reason in ended.stderr

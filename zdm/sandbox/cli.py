@@ -9,6 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
+from zdm.protocol.compression import LZ4, SNAPPY
+from zdm.protocol.versions import BODY_VERSIONS, V3, V4
 from zdm.sandbox.clusters import Credentials, SandboxCluster
 
 
@@ -24,6 +26,21 @@ def _credentials(text: str) -> Credentials:
     if not colon or not user:
         raise argparse.ArgumentTypeError("credentials are USER:PASSWORD")
     return Credentials(user, password)
+
+
+def _versions(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdigit() and int(part) in BODY_VERSIONS for part in parts):
+        spoken = ", ".join(map(str, sorted(BODY_VERSIONS)))
+        raise argparse.ArgumentTypeError(f"protocol versions are of {spoken}, with commas between")
+    return tuple(map(int, parts))
+
+
+def _algorithms(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split(",")) if text else ()
+    if not set(parts) <= {LZ4, SNAPPY}:
+        raise argparse.ArgumentTypeError(f"compression is of {LZ4}, {SNAPPY}, with a comma between")
+    return parts
 
 
 def _count(text: str) -> int:
@@ -50,6 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default="4.1.10",
             metavar="VERSION",
             help=f"Cassandra version that {name} shows (4.1.10)",
+        )
+        parser.add_argument(
+            f"--{name}-protocols",
+            type=_versions,
+            default=(V3, V4),
+            metavar="N,N",
+            help=f"native protocol versions that {name} speaks, of 3, 4 and 5 (3,4)",
+        )
+        parser.add_argument(
+            f"--{name}-compression",
+            type=_algorithms,
+            default=(),
+            metavar="NAME,NAME",
+            help=f"compression that {name} offers, of lz4 and snappy (none)",
         )
         parser.add_argument(
             f"--{name}-salt", default="", metavar="TEXT", help=f"makes {name}'s prepared ids differ from the real ones"
@@ -81,6 +112,8 @@ def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
             reactor,
             release_version=version,
             cql_version="3.4.7" if version.startswith("5.") else "3.4.6",
+            protocol_versions=options[f"{name}_protocols"],
+            compression=options[f"{name}_compression"],
             credentials=options[f"{name}_auth"],
             prepared_salt=options[f"{name}_salt"].encode(),
         )

@@ -11,6 +11,7 @@ In process:
     await cluster.stop()
 
 `clock` gives seconds since the epoch and may be a test's own: expiry and default timestamps come from it.
+`protocol_versions` (of 3, 4 and 5) and `compression` (of lz4 and snappy) are what the nodes offer and take.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
 from zdm.protocol.responses import Event, SchemaChange, SchemaChangeEvent, StatusChangeEvent, Void
+from zdm.protocol.versions import V3, V4
 from zdm.sandbox import schema_change, system_definitions
 from zdm.sandbox.coordinator import PreparedStatement
 from zdm.sandbox.faults import Faults
@@ -31,8 +33,6 @@ from zdm.sandbox.node import Node
 from zdm.sandbox.schema import Schema
 from zdm.sandbox.statements import SchemaStatement
 from zdm.sandbox.storage import Store
-
-LOWEST_VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class SandboxCluster:
         clock: Callable[[], float] = time.time,
         release_version: str = "4.1.10",
         cql_version: str = "3.4.6",
-        native_protocol_version: int = 4,
+        protocol_versions: Sequence[int] = (V3, V4),
+        compression: Sequence[str] = (),
         credentials: Credentials | None = None,
         datacenter: str = "datacenter1",
         rack: str = "rack1",
@@ -64,7 +65,8 @@ class SandboxCluster:
         self.clock = clock
         self.release_version = release_version
         self.cql_version = cql_version
-        self.native_protocol_version = native_protocol_version
+        self.protocol_versions = tuple(sorted(protocol_versions))
+        self.compression = tuple(compression)
         self.credentials = credentials
         self.datacenter = datacenter
         self.rack = rack

@@ -18,6 +18,7 @@ from zdm.protocol.primitives import Value
 from zdm.protocol.query_parameters import QueryParameters
 from zdm.protocol.requests import Batch, BatchChild, Execute, Prepare, Query
 from zdm.protocol.responses import Prepared, Rows, SchemaChange, SetKeyspace, Void
+from zdm.protocol.versions import V4, V5
 from zdm.sandbox import replicas, schema_change, system_tables
 from zdm.sandbox.binding import Resolve, arrange, bind_metadata, marker_columns
 from zdm.sandbox.describe import describe_schema
@@ -26,6 +27,7 @@ from zdm.sandbox.execute_write import Write, apply_writes, make_write
 from zdm.sandbox.failures import Failure, invalid, unauthorized
 from zdm.sandbox.functions import call_in_value
 from zdm.sandbox.grammar import parse
+from zdm.sandbox.result_metadata import as_asked, metadata_id
 from zdm.sandbox.schema import Table
 from zdm.sandbox.selection import outputs
 from zdm.sandbox.statements import (
@@ -67,24 +69,29 @@ class PreparedStatement:
 
 
 class Coordinator:
-    """Executes one connection's requests; `keyspace` is what USE has set."""
+    """Executes one connection's requests; `keyspace` is what USE has set. A v5 request may name another, and a time."""
 
     def __init__(self, cluster: SandboxCluster, node: Node) -> None:
         self.cluster = cluster
         self.node = node
         self.keyspace: str | None = None
+        self.version = V4
+        """The protocol version that the connection speaks."""
+        self._now: float | None = None
 
     def query(self, request: Query) -> Answer:
         statement, markers = parse(request.text)
         parameters = request.parameters
+        keyspace = parameters.keyspace or self.keyspace
         values = list(parameters.values or ())
         if parameters.names is not None or len(values) != markers:
-            found = marker_columns(statement, self.cluster.schema, self.keyspace, self._resolver(self.keyspace))
+            found = marker_columns(statement, self.cluster.schema, keyspace, self._resolver(keyspace))
             columns = [found[index] for index in sorted(found)]
             if len(columns) != len(values):
                 raise invalid("Invalid amount of bind variables")
             values = arrange(values, parameters.names, columns)
-        return self._execute(statement, values, parameters, self.keyspace)
+        self._now = parameters.now_in_seconds
+        return self._execute(statement, values, parameters, keyspace)
 
     def prepare(self, request: Prepare) -> Prepared:
         """Keeps the statement under the MD5 of keyspace and text, as Cassandra does; a salt makes another id of it."""
@@ -103,14 +110,15 @@ class Coordinator:
         self.cluster.prepared[digest] = PreparedStatement(
             digest, request.text, keyspace, statement, bind.columns, _tables(statement, keyspace)
         )
-        return Prepared(digest, bind, result)
+        return Prepared(digest, bind, result, metadata_id(result) if self.version >= V5 else None)
 
     def execute(self, request: Execute) -> Answer:
         prepared = self._prepared(request.prepared_id)
         values = arrange(request.parameters.values or (), request.parameters.names, prepared.columns)
+        self._now = request.parameters.now_in_seconds
         answer = self._execute(prepared.statement, values, request.parameters, prepared.keyspace)
-        if isinstance(answer, Rows) and request.parameters.skip_metadata and isinstance(prepared.statement, Select):
-            return Rows(replace(answer.metadata, columns=None), answer.rows)
+        if isinstance(answer, Rows) and isinstance(prepared.statement, Select):
+            return as_asked(answer, request)
         return answer
 
     def _prepared(self, prepared_id: bytes) -> PreparedStatement:
@@ -126,12 +134,12 @@ class Coordinator:
 
     def batch(self, request: Batch) -> Answer:
         """All children are checked before the first is applied."""
-        children = [self._child(child) for child in request.children]
+        self._now = request.now_in_seconds
+        children = [self._child(child, request.keyspace or self.keyspace) for child in request.children]
         timestamp = self.cluster.timestamp() if request.timestamp is None else request.timestamp
         return self._batch(request.kind, children, timestamp, request.consistency, request.serial_consistency)
 
-    def _child(self, child: BatchChild) -> tuple[Modification, Sequence[Value], str | None]:
-        keyspace = self.keyspace
+    def _child(self, child: BatchChild, keyspace: str | None) -> tuple[Modification, Sequence[Value], str | None]:
         if isinstance(child.statement, bytes):
             prepared = self._prepared(child.statement)
             statement, columns, keyspace = prepared.statement, prepared.columns, prepared.keyspace
@@ -162,7 +170,7 @@ class Coordinator:
         if kind == _COUNTER and any(write.is_conditional for write in writes):
             raise invalid("Cannot include conditional statements in a counter batch")
         self._check_replicas(writes, consistency, serial)
-        return apply_writes(writes, self.cluster.clock(), is_batch=True) or Void()
+        return apply_writes(writes, self._clock(), is_batch=True) or Void()
 
     def _execute(
         self, statement: Statement, values: Sequence[Value], parameters: QueryParameters, keyspace: str | None
@@ -176,7 +184,7 @@ class Coordinator:
             timestamp = cluster.timestamp() if parameters.timestamp is None else parameters.timestamp
             write = make_write(table, statement, self._bindings(values), timestamp)
             self._check_replicas([write], parameters.consistency, parameters.serial_consistency)
-            return apply_writes([write], cluster.clock()) or Void()
+            return apply_writes([write], self._clock()) or Void()
         if isinstance(statement, BatchText):
             return self._batch_text(statement, values, parameters, keyspace)
         if isinstance(statement, Use):
@@ -224,7 +232,11 @@ class Coordinator:
         return select_rows(table, statement, bindings, parameters.page_size, state, resolve, check)
 
     def _bindings(self, values: Sequence[Value]) -> Bindings:
-        return Bindings(values, self.cluster.clock(), call_in_value)
+        return Bindings(values, self._clock(), call_in_value)
+
+    def _clock(self) -> float:
+        """The time in seconds that counts for what expires: v5's now_in_seconds, or the cluster's."""
+        return self.cluster.clock() if self._now is None else self._now
 
     def _resolver(self, keyspace: str | None) -> Resolve:
         owner = self.cluster.schema.keyspaces.get(keyspace or "")

@@ -125,9 +125,9 @@ def make_error(code: int, message: str, fields: Mapping[str, object]) -> Error:
     if code == ErrorCode.READ_TIMEOUT:
         return ReadTimeout(message, level, received, required, data_present)
     if code == ErrorCode.WRITE_FAILURE:
-        return WriteFailure(message, level, received, required, _int(fields, "failures", 1), write_type)
+        return WriteFailure(message, level, received, required, _failures(fields), write_type)
     if code == ErrorCode.READ_FAILURE:
-        return ReadFailure(message, level, received, required, _int(fields, "failures", 1), data_present)
+        return ReadFailure(message, level, received, required, _failures(fields), data_present)
     if code == ErrorCode.CAS_WRITE_UNKNOWN:
         return CasWriteUnknown(message, level, received, required)
     if code == ErrorCode.FUNCTION_FAILURE:
@@ -137,6 +137,11 @@ def make_error(code: int, message: str, fields: Mapping[str, object]) -> Error:
     if code == ErrorCode.UNPREPARED:
         return Unprepared(message, bytes.fromhex(str(fields.get("prepared_id", ""))))
     return Error(code, message)
+
+
+def _failures(fields: Mapping[str, object]) -> dict[str, int]:
+    """As many replicas as are said to have failed: v5 names them and their reasons, 0 is an unknown one."""
+    return {f"127.0.0.{index + 1}": 0 for index in range(_int(fields, "failures", 1))}
 
 
 def _int(fields: Mapping[str, object], name: str, default: int) -> int:

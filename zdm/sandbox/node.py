@@ -17,10 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from zdm.protocol import opcodes
+from zdm.protocol.compression import agreed_algorithm
 from zdm.protocol.envelope import Envelope, body_start, encode_envelope
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import COMPRESSED, TRACING, Frame, FrameReader, encode_frame
+from zdm.protocol.frames import TRACING, Frame
 from zdm.protocol.requests import (
     AuthResponse,
     Batch,
@@ -38,12 +39,12 @@ from zdm.sandbox import tracing
 from zdm.sandbox.coordinator import Coordinator
 from zdm.sandbox.failures import Failure, protocol_error
 from zdm.sandbox.faults import Fault, RequestRecord
+from zdm.sandbox.framing import Framing
 
 if TYPE_CHECKING:
     from zdm.sandbox.clusters import SandboxCluster
 
 AUTHENTICATOR: Final = "org.apache.cassandra.auth.PasswordAuthenticator"
-LOWEST_VERSION: Final = 3
 _EVENTS: Final = ("TOPOLOGY_CHANGE", "STATUS_CHANGE", "SCHEMA_CHANGE")
 _LISTEN_BACKLOG: Final = 128
 _log = Logger()
@@ -58,9 +59,9 @@ class Connection(Protocol):
         self.node = node
         self.cluster = node.cluster
         self.coordinator = Coordinator(node.cluster, node)
-        self.frames = FrameReader()
+        self.framing = Framing()
         self.phase = opcodes.STARTUP
-        self.version = node.cluster.native_protocol_version
+        self.version = node.cluster.protocol_versions[-1]
         self.events: set[str] = set()
         self.is_lost = False
 
@@ -79,7 +80,7 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         try:
-            frames = self.frames.feed(data)
+            frames = self.framing.feed(data)
         except RemoteProtocolError as fault:
             self._send(0, Error(fault.code, fault.message))
             self.transport.loseConnection()
@@ -91,23 +92,32 @@ class Connection(Protocol):
 
     def _receive(self, frame: Frame) -> None:
         """Checks the version, decodes, applies faults, answers."""
-        greatest = self.cluster.native_protocol_version
-        if not LOWEST_VERSION <= frame.version <= greatest:
-            message = (
-                f"Invalid or unsupported protocol version ({frame.version}); "
-                f"the lowest supported version is {LOWEST_VERSION} and the greatest is {greatest}"
-            )
-            self._send(frame.stream, Error(ErrorCode.PROTOCOL_ERROR, message))
+        objection = self._object_to(frame.version)
+        if objection:
+            self._send(frame.stream, Error(ErrorCode.PROTOCOL_ERROR, objection))
             self.transport.loseConnection()
             return
-        self.version = frame.version
+        self.version = self.coordinator.version = frame.version
         try:
-            request = _decode(frame)
+            request = _decode(self.framing.open(frame))
         except RemoteProtocolError as fault:
             self._send(frame.stream, Error(fault.code, fault.message))
             return
         record = RequestRecord(self.node.index, frame.opcode, frame.stream, self._text(request))
         self._meet(self.cluster.faults.record(record), frame, request, record.text)
+
+    def _object_to(self, version: int) -> str:
+        """What is wrong with a request of this version, in Cassandra's words; nothing where it is welcome."""
+        spoken = self.cluster.protocol_versions
+        if version not in spoken:
+            return (
+                f"Invalid or unsupported protocol version ({version}); "
+                f"the lowest supported version is {spoken[0]} and the greatest is {spoken[-1]}"
+            )
+        if self.framing.is_segmented and version != self.version:
+            before = f"previous messages on this connection had version {self.version}/v{self.version}"
+            return f"Invalid message version. Got {version}/v{version} but {before}"
+        return ""
 
     def _text(self, request: Request) -> str:
         """The statement of a request; of an EXECUTE the one that was prepared, of a BATCH all."""
@@ -197,11 +207,10 @@ class Connection(Protocol):
             raise protocol_error(f"Unexpected message {name}, connection is already initialised")
 
     def _supported(self) -> Supported:
-        versions = range(LOWEST_VERSION, self.cluster.native_protocol_version + 1)
         return Supported(
             {
-                "PROTOCOL_VERSIONS": [f"{version}/v{version}" for version in versions],
-                "COMPRESSION": [],
+                "PROTOCOL_VERSIONS": [f"{version}/v{version}" for version in self.cluster.protocol_versions],
+                "COMPRESSION": list(self.cluster.compression),
                 "CQL_VERSION": [self.cluster.cql_version],
             }
         )
@@ -209,9 +218,10 @@ class Connection(Protocol):
     def _start_up(self, request: Startup) -> Response:
         if "CQL_VERSION" not in request.options:
             raise protocol_error("Missing value CQL_VERSION in STARTUP message")
-        compression = request.options.get("COMPRESSION")
-        if compression:
-            raise protocol_error(f"Unknown compression algorithm: {compression}")
+        try:
+            self.framing.algorithm = agreed_algorithm(request.options, self.version, self.cluster.compression)
+        except RemoteProtocolError as fault:
+            raise protocol_error(fault.message) from fault
         if self.cluster.credentials is not None:
             self.phase = opcodes.AUTH_RESPONSE
             return Authenticate(AUTHENTICATOR)
@@ -242,7 +252,7 @@ class Connection(Protocol):
             return
         flags, head = encode_envelope(Envelope(tracing_id, [], {}), is_response=True)
         body = head + response.encode(self.version)
-        self.transport.write(encode_frame(self.version | 0x80, stream, response.opcode, body, flags))
+        self.transport.write(self.framing.encode(self.version, stream, response.opcode, body, flags))
 
     def send_event(self, event_type: str, event: Event) -> None:
         """Sends an event if this connection registered for its type; events have stream -1."""
@@ -253,8 +263,6 @@ class Connection(Protocol):
 def _decode(frame: Frame) -> Request:
     if frame.is_response:
         raise RemoteProtocolError("Wrong protocol direction: expected a request")
-    if frame.flags & COMPRESSED:
-        raise RemoteProtocolError("Received a compressed message, but no compression was agreed on")
     return decode_request(
         frame.opcode, frame.version, frame.body, body_start(frame.body, 0, frame.flags, is_response=False)
     )

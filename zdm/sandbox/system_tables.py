@@ -104,7 +104,7 @@ def _local(cluster: SandboxCluster, node: Node) -> Values:
         "gossip_generation": cluster.started_at,
         "listen_address": node.host,
         "listen_port": _STORAGE_PORT,
-        "native_protocol_version": str(cluster.native_protocol_version),
+        "native_protocol_version": str(cluster.protocol_versions[-1]),
         "partitioner": PARTITIONER,
         "rpc_address": node.host,
         "rpc_port": node.port,
