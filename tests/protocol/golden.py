@@ -102,6 +102,12 @@ REQUESTS: dict[str, tuple[int, str, Request]] = {
         QUERY_TEXT + "0001 00000180 0002" + text("ks") + "00000007",
         Query("SELECT 1", QueryParameters(1, keyspace="ks", now_in_seconds=7)),
     ),
+    "query with all that v5 has": (
+        5,
+        QUERY_TEXT + "0006 000001ff 0001 0001 " + text("k") + "fffffffe 00000064 00000002 beef 0009"
+        + "0000000000000001 0002" + text("ks") + "ffffffff",
+        Query("SELECT 1", QueryParameters(6, [UNSET], ["k"], True, 100, b"\xbe\xef", 9, 1, "ks", -1)),
+    ),
     "prepare": (4, QUERY_TEXT, Prepare("SELECT 1")),
     "prepare in v5": (5, QUERY_TEXT + "00000000", Prepare("SELECT 1")),
     "prepare with a keyspace": (5, QUERY_TEXT + "00000001 0002" + text("ks"), Prepare("SELECT 1", "ks")),
@@ -119,6 +125,11 @@ REQUESTS: dict[str, tuple[int, str, Request]] = {
         ),
     ),
     "batch of nothing in v3": (3, "02 0000 0001 00", Batch(COUNTER, [], 1)),
+    "execute with values in v5": (
+        5,
+        "0002 beef 0000 000a 00000025 0001 00000000 00001388 0000000000000001",
+        Execute(b"\xbe\xef", QueryParameters(10, [b""], page_size=5000, timestamp=1), b""),
+    ),
     "batch in v5": (
         5,
         "00 0000 0001 00000180 0002" + text("ks") + "00000007",
@@ -203,6 +214,11 @@ RESPONSES: dict[str, tuple[int, str, Response]] = {
         "00000002 00000009 00000001 0002 beef" + KS_T + "0001" + text("k") + "0009 00000000",
         Rows(RowsMetadata([ColumnSpec("ks", "t", "k", INT)], 1, new_metadata_id=b"\xbe\xef"), []),
     ),
+    "page of rows whose columns changed": (
+        5,
+        "00000002 0000000b 00000001 00000003 aabbcc 0002 beef" + KS_T + "0001" + text("k") + "0009 00000001 00000000",
+        Rows(RowsMetadata([ColumnSpec("ks", "t", "k", INT)], 1, b"\xaa\xbb\xcc", True, b"\xbe\xef"), [[b""]]),
+    ),
     "prepared write": (
         4,
         "00000004 0002 beef 00000001 00000001 00000001 0000" + KS_T + "0001" + text("k") + "0009 00000004 00000000",
@@ -285,6 +301,12 @@ ERRORS: dict[str, tuple[int, str, Error]] = {
         "00001300 0000 0001 00000000 00000001 00000001 04 7f000001 0001 01",
         ReadFailure("", 1, 0, 1, {"127.0.0.1": 1}, True),
     ),
+    "read failure of several replicas in v5": (
+        5,
+        "00001300 0000 0006 00000001 00000002 00000002 04 7f000002 0000 10 20010db8000000000000000000000001 0002 00",
+        ReadFailure("", 6, 1, 2, {"127.0.0.2": 0, "2001:db8::1": 2}, False),
+    ),
+    "CDC write failure": (5, "00001600 0003" + text("cdc"), Error(0x1600, "cdc")),
     "read failure in v3, which has none": (3, "00001300 0000", Error(0x1300, "")),
     "function failure": (
         4,
