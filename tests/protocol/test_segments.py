@@ -310,6 +310,21 @@ def test_a_segment_without_anything_in_it_is_read_and_not_passed_on() -> None:
     assert reader.as_it_came(0, 40) == (0, 0)
 
 
+def test_an_idle_connection_keeps_nothing_of_what_it_read() -> None:
+    """There are thousands of them, and a read may be large; what is not whole must stay."""
+    reader, chunk = SegmentReader(), encode_segments(frame(100_000)) + encode_segments(frame(30))[:-1]
+    tracemalloc.start()
+    try:
+        assert reader.feed(bytes(bytearray(chunk))) == frame(100_000)
+        reader.let_go()
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
+    assert (reader.source, reader.as_it_came(0, 100_000)) == (b"", (0, 0))
+    assert reader.feed(encode_segments(frame(30))[-1:]) == frame(30)
+    assert reader.as_it_came(0, 30) == (0, len(encode_segments(frame(30))))
+
+
 def test_a_large_frame_in_small_reads_costs_linear_time() -> None:
     """Joined anew at each read or segment it would take hours, past any limit of a test."""
     segments, reader, whole = encode_segments(frame(64 * 1024 * 1024)), SegmentReader(), 0

@@ -127,7 +127,8 @@ class SegmentReader:
         """The frames that are whole now, one behind the other; what comes behind them is kept.
 
         Raises RemoteProtocolError where a checksum is wrong, a payload cannot be opened, or a frame is announced that
-        is longer than `max_bytes`. Nothing that comes later can be read then.
+        is longer than `max_bytes`. Nothing that comes later can be read then, and what came whole before it in the same
+        chunk is lost with it.
         """
         source = self._segments.push(data)
         self._begin(source)
@@ -150,18 +151,23 @@ class SegmentReader:
         else:
             if offset < size:
                 self._segments.keep(source[offset:], head)
-        return self._whole[0] if len(self._whole) == 1 else b"".join(self._whole)
+        whole, self._whole = self._whole, []
+        return whole[0] if len(whole) == 1 else b"".join(whole)
 
     def as_it_came(self, start: int, end: int) -> tuple[int, int]:
         """Where in `source` the segments are that hold just the bytes from `start` to `end` of what `feed` returned.
 
         An empty range where none do: those frames shared a segment with others, came in pieces, or oddly laid. True
-        until the next `feed`.
+        until the next `feed` or `let_go`.
         """
         first, last = self._place(start), self._place(end)
         if start >= end or first < 0 or last < 0 or self._groups[first] != self._groups[last]:
             return 0, 0
         return self._places[first], self._places[last]
+
+    def let_go(self) -> None:
+        """Forget what the last `feed` read, so that an idle connection keeps nothing but what is not whole."""
+        self._begin(b"")
 
     def is_between_frames(self) -> bool:
         """Nothing is kept: neither a part of a segment nor one of a frame."""
