@@ -219,7 +219,7 @@ class SegmentReader:
         if offset:
             self._whole.append(data if offset == size else data[:offset])
             self._body += offset
-        if is_self_contained and offset == size and offset and not is_inside and not self._broken:
+        if is_self_contained and offset == size and offset and not is_inside:
             self._ends.append(self._body)
             self._places.append(place)
             self._groups.append(self._group)
