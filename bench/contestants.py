@@ -78,7 +78,7 @@ def haproxy_path() -> str:
 
 
 def ours(listen: str, name: str = OURS, program: Path | None = None, workers: int = 1) -> Contestant:
-    """This project's proxy, otherwise as it comes: the one beside this Python, where none is named."""
+    """This project's proxy, room for many clients, otherwise as it comes: that of this Python, where none is named."""
     environment = {"ZDM_WORKERS": str(workers)}
     for side, address in (("ORIGIN", ORIGIN), ("TARGET", TARGET)):
         host, port = address.split(":")
@@ -87,6 +87,7 @@ def ours(listen: str, name: str = OURS, program: Path | None = None, workers: in
     host, port = listen.split(":")
     environment |= {"ZDM_PROXY_LISTEN_ADDRESS": host, "ZDM_PROXY_LISTEN_PORT": port}
     environment |= {"ZDM_METRICS_ADDRESS": host, "ZDM_METRICS_PORT": "14001"}
+    environment["ZDM_PROXY_MAX_CLIENT_CONNECTIONS"] = "4096"
     script = program or Path(sys.executable).parent / "zdm-proxy"
     return Contestant(name, listen, [str(script)], environment)
 

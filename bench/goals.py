@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from contestants import DIRECT, FLOOR, OURS, PAIR
@@ -101,14 +103,12 @@ def workers(figures: Figures) -> Iterator[Goal]:
 
 
 def shares(cell: Cell, what: str) -> tuple[float, float]:
-    """The least and the largest share of a worker in connections or requests, in any round."""
-    found = [share for measured in cell.rounds for share in shares_of_round(measured["processes"], what)]
-    return min(found), max(found)
-
-
-def shares_of_round(processes: Iterable[dict[str, float]], what: str) -> list[float]:
-    counts = sorted((process[what] for process in processes), reverse=True)[:2]
-    return [count / (sum(counts) or 1) for count in counts] or [0.0]
+    """The least and the largest share of a worker in the connections or requests of all rounds."""
+    counts: Counter[str] = Counter()
+    for process in chain.from_iterable(measured["processes"] for measured in cell.rounds):
+        counts[process["pid"]] += process[what]
+    workers = [count for _, count in counts.most_common(2)]  # the supervisor has none
+    return min(workers, default=0) / (counts.total() or 1), max(workers, default=0) / (counts.total() or 1)
 
 
 def latency(cells: Sequence[Cell]) -> Iterator[Goal]:

@@ -14,6 +14,7 @@ from contestants import Contestant
 from processes import ORIGIN, STATISTICS, BenchError, family, seen
 
 ARRIVAL_S: Final = 2.0  # for a proxy that does not wait for the second cluster
+ROUND_S: Final = 300.0
 OPCODES: Final = {"query": "QUERY", "batch": "BATCH"}
 
 
@@ -71,7 +72,10 @@ def measure(programs: Path, proxy: Contestant, pid: int, load: Load, requests: i
     command += ["-val", str(load.payload), "-pid", ",".join(map(str, family(pid) if pid else []))]
     if proxy.routes or not proxy.to_both:
         command += ["-expect", ORIGIN]
-    run = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ROUND_S)
+    except subprocess.TimeoutExpired as late:
+        raise BenchError(f"{proxy.name}, {load.mode}: not all was answered within {ROUND_S:g} s") from late
     if run.returncode != 0:
         raise BenchError(f"{proxy.name}, {load.mode}: the load failed: {run.stderr.strip()[-500:]}")
     measured: dict[str, Any] = json.loads(run.stdout)

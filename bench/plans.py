@@ -77,7 +77,7 @@ GOALS: Final = (
     Group(
         "cost",
         [Load(mode, "shared", depth) for depth, mode in product((16, 1), ("write", "read", "query"))]
-        + [Load(mode, "own", depth) for depth, mode in product((16, 1), ("write", "named", "batch"))],
+        + [Load(mode, "own", depth) for depth, mode in product((16, 1), ("write", "read", "named", "batch"))],
         (FLOOR, OURS),
     ),
     Group("clients", [Load(depth=1, connections=200)], (FLOOR, OURS)),
