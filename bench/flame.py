@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -70,7 +70,7 @@ def shares(pid: int, seconds: int, work: Path) -> dict[str, float]:
     command = ["perf", "record", "-q", "-g", "-e", "cpu-clock", "-F", str(SAMPLES_A_SECOND), "-p", str(pid)]
     if subprocess.run([*command, "-o", str(samples), "--", "sleep", str(seconds)], capture_output=True).returncode:
         return {}
-    counted: Counter[str] = Counter()
+    counted: defaultdict[str, float] = defaultdict(float)
     for library, share in perf_report(samples, "--no-children", "--sort", "dso"):
         counted[part(library)] += share
     for name, share in perf_report(samples, "--children", "--sort", "sym"):
@@ -79,7 +79,7 @@ def shares(pid: int, seconds: int, work: Path) -> dict[str, float]:
             counted[f"kernel, {task}"] += share
             counted["kernel"] -= share
     counted["kernel, else"] = counted.pop("kernel")
-    return dict(counted.most_common())
+    return dict(sorted(counted.items(), key=lambda each: -each[1]))
 
 
 def perf_report(samples: Path, *options: str) -> Iterator[tuple[str, float]]:

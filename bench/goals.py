@@ -119,12 +119,12 @@ def latency(cells: Sequence[Cell]) -> Iterator[Goal]:
     mine, floor = ({which: added(by_proxy, proxy, which) for which in ("p50_us", "p99_us")} for proxy in (OURS, FLOOR))
     name = f"added latency at {by_proxy[OURS].load.rate:,} requests/s"
     is_small = mine["p99_us"] <= ADDED_P99_MS * 1000
+    is_measured = min(floor.values()) > 0  # else the machine was doing something else meanwhile
     within = {which: mine[which] <= ADDED * floor[which] for which in mine}
     for which in mine:
-        is_measured = floor[which] > 0  # else the machine was doing something else meanwhile
-        ratio = f" ({mine[which] / floor[which]:.2f}x)" if is_measured else ", which is noise"
+        ratio = f" ({mine[which] / floor[which]:.2f}x)" if floor[which] > 0 else ", which is noise"
         figure = f"{mine[which]:.0f} us, HAProxy {floor[which]:.0f} us{ratio}"
-        holds = (is_small or all(within.values())) if is_measured else None
+        holds = is_small or all(within.values()) if is_measured else None
         yield Goal(f"{name}: {which[:3]}", figure, f"<= {ADDED}x, or added p99 <= {ADDED_P99_MS:g} ms", holds)
 
 

@@ -42,7 +42,7 @@ class Plan:
         return max(int(self.requests * weight) // self.rounds // share, load.connections * load.depth)
 
 
-STANDARD: Final = (
+STANDARD: Final[Sequence[Group]] = (
     Group(
         "cost",
         [Load(mode, "own", depth) for depth, mode in product((16, 1), MODES)]
@@ -66,14 +66,14 @@ STANDARD: Final = (
     Group(HALF_SATURATED, [Load()], (DIRECT, FLOOR, OURS)),
 )
 
-QUICK: Final = (
+QUICK: Final[Sequence[Group]] = (
     Group("cost", [*(Load(mode) for mode in MODES), Load(depth=1), Load(ids="shared")], (DIRECT, FLOOR, OURS)),
     Group("clients", [Load(depth=1, connections=200)], (FLOOR, OURS)),
     Group("payload", [Load(depth=1, payload=size) for size in (KILO, MEGA)], (FLOOR, OURS)),
     *STANDARD[-2:],
 )
 
-GOALS: Final = (
+GOALS: Final[Sequence[Group]] = (
     Group(
         "cost",
         [Load(mode, "shared", depth) for depth, mode in product((16, 1), ("write", "read", "query"))]

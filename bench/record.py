@@ -70,7 +70,12 @@ def write(record: Record, into: Path) -> Path:
 
 
 def cell_text(cell: Cell) -> str:
-    known = {"group": cell.group, "proxy": cell.proxy, "load": asdict(cell.load), "failure": cell.failure}
+    known: dict[str, Any] = {
+        "group": cell.group,
+        "proxy": cell.proxy,
+        "load": asdict(cell.load),
+        "failure": cell.failure,
+    }
     known["cpu_us"] = cell.cpu_us if cell.rounds else None
     rounds = ",\n  ".join(json.dumps(each) for each in cell.rounds)
     return f' {json.dumps(known)[:-1]}, "rounds": [\n  {rounds}]}}'

@@ -34,8 +34,8 @@ class Sheet:
 def sheets(record: Record, is_page: bool = False) -> Iterator[Sheet]:
     """All tables of a run that have rows; a page has no room for what each round came to."""
     cells = record.cells
-    made = [digest(cells) if is_page else costs(cells), pairs(cells), latencies(cells), held(cells)]
-    return (sheet for sheet in made if sheet.rows)
+    made = [digest(cells) if is_page else costs(cells), pairs(cells), latencies(cells)]
+    return (sheet for sheet in ([held(cells), *made] if is_page else [*made, held(cells)]) if sheet.rows)
 
 
 def rich_table(sheet: Sheet) -> Table:
@@ -58,10 +58,9 @@ def page(record: Record) -> str:
     facts = record.facts
     machine = facts["machine"]
     busy = machine.get("load_before", 0)
-    text = (
-        f"Measured on {facts['when'][:10]} at commit {facts.get('commit') or 'unknown'}, {facts['rounds']} rounds, on "
-    )
-    text += f"{machine['cpus']} CPUs, Linux {machine['kernel']}, Python {machine['python']}"
+    text = f"Measured on {facts['when'][:10]} at commit {facts.get('commit') or 'unknown'}, {facts['rounds']} rounds, "
+    text += f"{facts.get('requests', 0):,} requests of ours to a load, {machine['cpus']} CPUs, "
+    text += f"Linux {machine['kernel']}, Python {machine['python']}"
     text += f". The machine was not quiet: its load before was {busy}." if busy >= BUSY else "."
     return "\n".join([text + "\n", *map(markdown, sheets(record, is_page=True))])
 
@@ -84,10 +83,9 @@ def costs(cells: Sequence[Cell]) -> Sheet:
 
 def digest(cells: Sequence[Cell]) -> Sheet:
     """The same with a line for each load."""
-    figures = Figures([cell for cell in cells if cell.group not in APART])
-    proxies = [
-        name for name in dict.fromkeys(cell.proxy for cell in cells if cell.group not in APART) if name != DIRECT
-    ]
+    cells = [cell for cell in cells if cell.group not in APART]
+    figures = Figures(cells)
+    proxies = [name for name in dict.fromkeys(cell.proxy for cell in cells) if name != DIRECT]
     timed = [name for name in (DIRECT, FLOOR, OURS) if any(cell.proxy == name for cell in cells)]
     rows = []
     for load in figures.loads:
@@ -157,10 +155,10 @@ def changes(before: Record, after: Record) -> Sheet:
             continue
         then, is_now = ((each.cpu(load, proxy), each.cpu(load, FLOOR)) for each in (old, new))
         if then[0] and is_now[0]:
-            relative = then[1] and is_now[1]
-            scale = (then[1] or 1) / (is_now[1] or 1) if relative else 1.0
+            scale = then[1] / is_now[1] if then[1] and is_now[1] else 1.0
             change = is_now[0] / then[0] * scale - 1
-            row = [*where(load), proxy, f"{then[0]:.2f}", f"{is_now[0]:.2f}", ratio(*then), ratio(*is_now)]
+            row = [*where(load), proxy, f"{then[0]:.2f}", f"{is_now[0]:.2f}"]
+            row += [ratio(then[0], then[1]), ratio(is_now[0], is_now[1])]
             rows.append([*row, f"{change:+.0%}" if abs(change) >= NOISE else "~"])
     headings = ["load", "ids", "clients x depth", "payload", "proxy", "us before", "us now", "x before", "x now"]
     title = f"Since {before.facts['when']}: changes of {NOISE:.0%} and more, as multiples of HAProxy's cost"
