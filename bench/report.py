@@ -32,10 +32,14 @@ class Sheet:
 
 
 def sheets(record: Record, is_page: bool = False) -> Iterator[Sheet]:
-    """All tables of a run that have rows; a page has no room for what each round came to."""
+    """All tables of a run that have rows. A page has no room for each round, and the goals of one run in it."""
     cells = record.cells
     made = [digest(cells) if is_page else costs(cells), pairs(cells), latencies(cells)]
-    return (sheet for sheet in ([held(cells), *made] if is_page else [*made, held(cells)]) if sheet.rows)
+    if not is_page:
+        made.append(held(cells))
+    elif record.plan == "goals":
+        made.insert(0, held(cells))
+    return (sheet for sheet in made if sheet.rows)
 
 
 def rich_table(sheet: Sheet) -> Table:
@@ -59,7 +63,9 @@ def page(record: Record) -> str:
     machine = facts["machine"]
     busy = machine.get("load_before", 0)
     text = f"Measured on {facts['when'][:10]} at commit {facts.get('commit') or 'unknown'}, {facts['rounds']} rounds, "
-    text += f"{facts.get('requests', 0):,} requests of ours to a load, {machine['cpus']} CPUs, "
+    if "requests" in facts:
+        text += f"{facts['requests']:,} requests of ours to a load, "
+    text += f"{machine['cpus']} CPUs, "
     text += f"Linux {machine['kernel']}, Python {machine['python']}"
     text += f". The machine was not quiet: its load before was {busy}." if busy >= BUSY else "."
     return "\n".join([text + "\n", *map(markdown, sheets(record, is_page=True))])
