@@ -33,10 +33,13 @@ $(STAMP): pyproject.toml setup.py
 demo: setup
 	$(BIN)/python demo/run.py $(if $(KEEP),--keep) $(if $(BREAK),--break)
 
+# two at a time, each file in one piece, for what a file has started serves all of it; -n0 to see one fail alone
+PARALLEL ?= -n2 --dist=loadfile
+
 # a fixed seed: a run that fails here fails anywhere
 test: setup
 	@mkdir -p $(REPORTS)
-	$(BIN)/python -m pytest tests -q --hypothesis-seed=0 --junitxml=$(REPORTS)/test.xml
+	$(BIN)/python -m pytest tests -q $(PARALLEL) --hypothesis-seed=0 --junitxml=$(REPORTS)/test.xml
 
 # the program as users install it, in an environment of its own that borrows what .venv has
 COMPILED := build/compiled
@@ -54,7 +57,7 @@ test-compiled: compiled
 	@mkdir -p $(REPORTS)
 	rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree && cp -R tests pyproject.toml $(COMPILED)/tree
 	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/worker_process tests/process \
-		-q --hypothesis-seed=0 --junitxml=../../../$(REPORTS)/test-compiled.xml
+		-q $(PARALLEL) --hypothesis-seed=0 --junitxml=../../../$(REPORTS)/test-compiled.xml
 
 # a proxy, two clusters and some clients in one thread; each seed is another story
 SEEDS ?= 1000
