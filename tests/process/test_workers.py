@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.process import drivers
 from tests.process.answers import UNPREPARED
 from tests.process.awaiting import until
 from tests.process.conftest import LayLink, StartProxy
-from tests.process.connection import CqlConnection
+from tests.process.connection import Closed, CqlConnection
 from tests.process.running_proxy import Proxy
 from tests.process.sandbox import Sandbox
 
@@ -194,6 +196,50 @@ def test_a_switch_of_target_reaches_all_while_a_worker_dies(running: Proxy, sand
     for number, client in enumerate(clients):
         assert client.query(f"INSERT INTO {ks}.t (k, v) VALUES ({number}, 'origin')").is_void
     assert sandbox.target.query(f"SELECT k FROM {ks}.t") == []
+
+
+def test_under_load_a_worker_is_killed_and_target_switched_off_meanwhile(
+    running: Proxy, sandbox: Sandbox, ks: str
+) -> None:
+    """Clients of the other worker see no error; from the answer of the switch on nothing reaches target."""
+    spread = spread_of(running)
+    victim, _ = spread
+    running.announces("Target cluster DISABLED via API")
+    running.announces(KILLED)
+    is_off, is_over = threading.Event(), threading.Event()
+
+    def work(number: int, client: CqlConnection) -> tuple[int, bool]:
+        """How many writes were acknowledged, and whether the connection has held."""
+        for key in itertools.count():
+            if is_over.is_set():
+                return key, True
+            value = "origin" if is_off.is_set() else "any"
+            try:
+                assert client.query(f"INSERT INTO {ks}.t (k, v) VALUES ({number * 100_000 + key}, '{value}')").is_void
+            except Closed:
+                return key, False
+        raise AssertionError
+
+    with ThreadPoolExecutor(8) as pool:
+        working = {
+            pid: [pool.submit(work, number * 10 + place, client) for place, client in enumerate(clients)]
+            for number, (pid, clients) in enumerate(spread.items())
+        }
+        until(lambda: running.metric('proxy_request_duration_seconds_count{type="writes"}') > 200, "writes flow")
+        os.kill(victim, signal.SIGKILL)
+        assert running.post("/api/v1/target/disable").json()["message"] == "Target disabled"
+        is_off.set()
+        late = [pool.submit(work, 900 + number, running.client()) for number in range(4)]
+        until(
+            lambda: len(sandbox.origin.query(f"SELECT k FROM {ks}.t WHERE v = 'origin' ALLOW FILTERING")) > 200, "go on"
+        )
+        is_over.set()
+        ended = {pid: [worked.result() for worked in working[pid]] for pid in working}
+        came = [worked.result() for worked in late]
+    for pid, results in ended.items():
+        assert all(has_held is (pid != victim) and count > 5 for count, has_held in results), ended
+    assert all(has_held and count > 5 for count, has_held in came)
+    assert sandbox.target.query(f"SELECT k FROM {ks}.t WHERE v = 'origin' ALLOW FILTERING") == []
 
 
 def test_the_workers_of_a_supervisor_that_is_killed_end(running: Proxy) -> None:
