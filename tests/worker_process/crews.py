@@ -143,9 +143,9 @@ class RunningProcess:
         if self.code is not None:
             return
         self.code = code
-        telling = self.hosted._telling
-        if telling is not None and telling.active():
-            telling.cancel()
+        for timer in (self.hosted._telling, self.hosted._watching):
+            if timer is not None and timer.active():
+                timer.cancel()
         if not self.theirs.is_closed:
             self.theirs.vanish()
         if self._burial is not None:

@@ -76,9 +76,10 @@ class HostedWorker(AMP):
         self._settings: WorkerSettings
         self._ways: Ways
         self._worker: Worker | None = None
-        self._taken = self._opening = 0
+        self._taken = self._opening = self._attaching = 0
         self._told = (0, 0, 0)
         self._telling: IDelayedCall | None = None
+        self._watching: IDelayedCall | None = None
         self._refreshing: IDelayedCall | None = None
         self._sought: Final[dict[tuple[bytes, ...], list[Deferred[None]]]] = {}
 
@@ -106,12 +107,12 @@ class HostedWorker(AMP):
         generation = unpacked_snapshot(snapshot)
         if self._worker is not None:
             self._worker.apply(generation)
-            attaching = self._worker.attaching()
+            self._attaching = self._worker.attaching()
         else:
-            self._worker, attaching = self._new_worker(generation), 0
-        self._told = (*self._told[:2], attaching)  # by the answer
-        self._tell_in(WATCHFUL if attaching else CALM)
-        return {"attaching": attaching}
+            self._worker = self._new_worker(generation)
+        self._told = (*self._told[:2], self._attaching)  # by the answer
+        self._watch_in(WATCHFUL if self._attaching else CALM)
+        return {"attaching": self._attaching}
 
     @commands.TakeClient.responder
     def _take_client(self, descriptor: int) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class HostedWorker(AMP):
         self._opening += 1
         assert self._worker is not None  # a generation comes before any client
         self._ways.attach(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
-        self._tell_in(0)
+        self._tell_soon()
         return {}
 
     @commands.Scrape.responder
@@ -218,24 +219,36 @@ class HostedWorker(AMP):
 
     def _opened(self, _: object) -> None:
         self._opening -= 1
-        self._tell_in(0)
+        self._tell_soon()
 
-    def _tell_in(self, seconds: float) -> None:
-        telling = self._telling
-        if telling is None or not telling.active():
-            self._telling = self._clock.callLater(seconds, self._tell)
-        elif telling.getTime() > self._clock.seconds() + seconds:
-            telling.reset(seconds)
+    def _tell_soon(self) -> None:
+        """Once for all that come and go in one turn of the loop."""
+        if self._telling is None:
+            self._telling = self._clock.callLater(0, self._tell)
 
     def _tell(self) -> None:
         worker = self._worker
         assert worker is not None
-        attaching = worker.attaching()
-        figures = (self._taken, self._opening + worker.clients(), attaching)
+        if self._telling is not None and self._telling.active():
+            self._telling.cancel()
+        self._telling = None
+        figures = (self._taken, self._opening + worker.clients(), self._attaching)
         if figures != self._told:
             self._told = figures
             self.callRemote(commands.Load, taken=figures[0], clients=figures[1], attaching=figures[2])
-        self._tell_in(WATCHFUL if attaching else CALM)
+
+    def _watch(self) -> None:
+        """To count who is attaching takes a look at every client, so it is not done whenever one comes or goes."""
+        assert self._worker is not None
+        self._attaching = self._worker.attaching()
+        self._tell()
+        self._watch_in(WATCHFUL if self._attaching else CALM)
+
+    def _watch_in(self, seconds: float) -> None:
+        if self._watching is not None and self._watching.active():
+            self._watching.reset(seconds)
+        else:
+            self._watching = self._clock.callLater(seconds, self._watch)
 
     def _new_worker(self, snapshot: Any) -> Worker:
         settings = self._settings
@@ -252,5 +265,5 @@ class HostedWorker(AMP):
             self,
             self._find,
             settings.workers,
-            lambda: self._tell_in(0),
+            self._tell_soon,
         )
