@@ -76,6 +76,23 @@ def test_a_client_counts_from_accept_until_its_worker_says_that_it_is_gone(world
     client.close()
 
 
+def test_many_clients_that_go_together_are_told_of_together(world: World) -> None:
+    """A fleet that is stopped must not cost a message for each of its connections."""
+    clients = [world.connect() for _ in range(20)]
+    world.settle()
+    process = world.processes[0]
+    timers = len(world.clock.getDelayedCalls())
+    for client in process.clients:
+        client.wire.end()
+    assert len(world.clock.getDelayedCalls()) <= timers + 1
+    world.clock.advance(0)
+    assert len(process.ours.arriving) == 1
+    world.settle()
+    assert world.crew.clients() == 10
+    for end in clients:
+        end.close()
+
+
 def test_a_scrape_brings_the_number_of_clients_up_to_date(world: World) -> None:
     """Who sees in the metrics that a client is gone expects its place to be free."""
     world.client(world.processes[0]).wire.end()
