@@ -29,7 +29,8 @@ host, port, table = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 client = CqlConnection(host, port).ready()
 for number in range(1_000_000):
     client.send(b"".join(frames.query(stream, f"INSERT INTO {table} (k, v) VALUES (-1, 'x')") for stream in range(50)))
-    client.receive()
+    for _ in range(50):
+        client.receive()  # a stream that is not answered yet must not be used again
     if number == 5:
         print("traffic", flush=True)
 """
