@@ -92,11 +92,12 @@ def test_counters_arrive_whole() -> None:
 def test_statements_arrive_whole(keyspace: str | None) -> None:
     """Whatever a client puts into a text, half a surrogate pair included."""
     sent = [
-        PreparedStatement(b"\x00\xff", b"", "INSERT '\ud800'", keyspace, Route.WRITE, "CAS"),
+        PreparedStatement(b"\x00\xff", b"", "INSERT '\ud800'", keyspace, Route.WRITE, "CAS", True),
         PreparedStatement(b"id", b"other", "SELECT", keyspace, Route.TRACE_READ),
     ]
     came = statements.loaded(statements.joined([statements.dumped(sent[:1]), statements.dumped(sent[1:])]))
     assert len(came) == 2
     assert all(one.is_same(other) for one, other in zip(came, sent, strict=True))
     assert not came[0].is_same(came[1])
+    assert [one.columns_of_target for one in came] == [True, False]
     assert statements.loaded_ids(statements.dumped_ids([b"\x00\xff", b""])) == [b"\x00\xff", b""]

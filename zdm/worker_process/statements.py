@@ -20,6 +20,7 @@ def dumped(statements: Iterable[PreparedStatement]) -> bytes:
                 statement.keyspace,
                 statement.route.name,
                 statement.write_type,
+                statement.columns_of_target,
             ]
             for statement in statements
         ]
@@ -29,8 +30,10 @@ def dumped(statements: Iterable[PreparedStatement]) -> bytes:
 def loaded(data: bytes) -> list[PreparedStatement]:
     """What `dumped` was given, or several such lists that `joined` made one of."""
     return [
-        PreparedStatement(bytes.fromhex(origin), bytes.fromhex(target), text, keyspace, Route[route], write_type)
-        for origin, target, text, keyspace, route, write_type in json.loads(data)
+        PreparedStatement(
+            bytes.fromhex(origin), bytes.fromhex(target), text, keyspace, Route[route], write_type, columns
+        )
+        for origin, target, text, keyspace, route, write_type, columns in json.loads(data)
     ]
 
 
