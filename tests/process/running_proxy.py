@@ -19,6 +19,9 @@ _TROUBLE = re.compile(r"level=(warning|error) ")
 _WITHOUT_CREDENTIALS = "ControlConn: authentication is NOT enabled"
 
 
+_START = 45.0
+
+
 class Reachable(Protocol):
     """A cluster, or a `Link` to one."""
 
@@ -77,7 +80,11 @@ class Proxy:
         return self.answers_http() and self.get("/health/readiness").status_code == 200
 
     def wait_until_ready(self) -> Proxy:
-        until(self.is_ready, "the proxy is ready")
+        """Several processes start, which on a busy machine takes its time."""
+        try:
+            until(self.is_ready, "the proxy is ready", _START)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; its log:\n{self.log()}") from None
         return self
 
     def metric(self, line: str) -> float:
