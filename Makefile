@@ -15,7 +15,7 @@ help:
 	@echo "make demo              two clusters and the proxy in one terminal (KEEP=1 stays up, BREAK=1 damages a row, to show that it is found)"
 	@echo "make test              unit and process tests (no cluster needed)"
 	@echo "make compiled          the program as it is installed, its inner rings compiled: $(COMPILED)/bin/zdm-proxy"
-	@echo "make test-compiled     the tests of what is compiled, and of the process, against that"
+	@echo "make test-compiled     the tests of what is compiled, against that"
 	@echo "make simulate          more of the simulation: SEEDS=N of them, FROM=S on"
 	@echo "make mutants           faults planted in the code, each of which the tests must find"
 	@echo "make check             ruff, mypy, import rings"
@@ -52,11 +52,11 @@ $(COMPILED)/.installed: $(STAMP) $(shell find zdm -name '*.py')
 	ZDM_COMPILE=yes $(BIN)/python -m pip --quiet --python $(COMPILED)/bin/python install --no-deps --no-build-isolation .
 	touch $@
 
-# away from the source, which Python would find first
+# away from the source, which Python would find first; the program as a whole is what `conformance` tests
 test-compiled: compiled
 	@mkdir -p $(REPORTS)
 	rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree && cp -R tests pyproject.toml $(COMPILED)/tree
-	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/worker_process tests/process \
+	cd $(COMPILED)/tree && ../bin/python -m pytest tests/protocol tests/cql tests/core tests/net tests/simulation tests/worker_process \
 		-q $(PARALLEL) --hypothesis-seed=0 --junitxml=../../../$(REPORTS)/test-compiled.xml
 
 # a proxy, two clusters and some clients in one thread; each seed is another story
