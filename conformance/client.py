@@ -42,6 +42,7 @@ class Client:
             request_timeout=REQUEST_TIMEOUT,
             row_factory=tuple_factory,
         )
+        options.setdefault("compression", False)  # Simulacron offers what it then cannot read
         self.cluster = Cluster(
             [entry.address],
             port=entry.port,
