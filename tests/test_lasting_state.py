@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from tests.at_once import at_once
 from tests.net.nodes import Lines, Network
 from zdm.config import Config
 from zdm.core.topology import ClusterView
 from zdm.lasting_state import PATIENCE, RETRY, LastingState, at_start, check_places, read_state
 from zdm.net.control import ControlConnection, ControlSettings
-from zdm.net.threads import at_once
 from zdm.state_file import KnownTarget, LoginRecord, SavedState, StateFile, TargetRecord, UnusableFileError
 
 LOGIN = LoginRecord(user="app", salt="00" * 16, digest="ff" * 32)

@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 
 from tests import frames
+from tests.at_once import at_once
 from tests.net.nodes import Lines, Network
 from tests.net.ports import Ports
 from tests.net.wires import Wire
@@ -28,7 +29,7 @@ from zdm.config import Config
 from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.target_mode import TargetMode
-from zdm.net.threads import Run, at_once
+from zdm.net.threads import Run
 from zdm.service import ProxyService
 from zdm.state_file import SavedState, StateFile, TargetRecord
 from zdm.workers import Worker

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
+from tests.at_once import at_once
 from tests.net.nodes import Lines, Network, Node
 from tests.net.ports import Ports
 from tests.system_rows import peer_row
@@ -24,7 +25,6 @@ from zdm.core.topology import Endpoint
 from zdm.facts import configured_credentials, control_settings
 from zdm.lasting_state import LastingState
 from zdm.net.control import ControlError
-from zdm.net.threads import at_once
 from zdm.settings import proxy_topology
 from zdm.state_file import KnownTarget, SavedState, TargetRecord
 from zdm.supervisor import ClientFactory, Supervisor

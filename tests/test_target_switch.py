@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from tests.at_once import at_once
 from tests.net.nodes import Lines
 from zdm.admin.switch import Refused, Switch, TargetState
 from zdm.config import Config
 from zdm.lasting_state import LastingState
-from zdm.net.threads import Run, at_once
+from zdm.net.threads import Run
 from zdm.state_file import SavedState, StateFile, TargetRecord
 from zdm.target_switch import FOLLOWING, PATIENCE, TargetSwitch
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from cassandra.query import BatchStatement, BatchType
+from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from conformance.awaiting import await_true
 from conformance.backends.interface import Clusters, Credentials
@@ -186,6 +186,18 @@ def test_a_prepare_in_flight_while_the_target_is_switched(
     assert client.prepares == prepares + 1
 
 
+def owed_by_target(
+    behind: Relayed, client: Client, aside: Callable[..., Future[object]], table: str, value: str
+) -> tuple[PreparedStatement, Future[object]]:
+    """A write that origin has answered and the target has not: the statement, and what becomes of the write."""
+    client.execute(f"CREATE TABLE {table} {COLUMNS}")
+    insert = client.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
+    behind.target.hold(EXECUTE)
+    waiting = aside(client.execute, insert, (1, value))
+    await_true(lambda: behind.target.held == 1, "the answer to EXECUTE is held", 10)
+    return insert, waiting
+
+
 @pytest.mark.needs("rows")
 def test_a_write_that_the_target_owes_is_answered_within_the_drain(
     relayed: Callable[..., Relayed], credentials: Credentials | None, connect: Callable[..., Client],
@@ -195,11 +207,7 @@ def test_a_write_that_the_target_owes_is_answered_within_the_drain(
     behind = relayed(5, ZDM_TARGET_DISABLE_DRAIN_MS=DRAIN_MS)
     toggle = Toggle(behind.proxy)
     client = connect(at=behind.proxy.entry(credentials))
-    client.execute(f"CREATE TABLE {table} {COLUMNS}")
-    insert = client.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
-    behind.target.hold(EXECUTE)
-    waiting = aside(client.execute, insert, (1, "owed"))
-    await_true(lambda: behind.target.held == 1, "the answer to EXECUTE is held", 10)
+    insert, waiting = owed_by_target(behind, client, aside, table, "owed")
     toggle.disable()
     client.execute(insert, (2, "at once"))
     assert not waiting.done(), "what comes after the toggle waits for nothing, what came before waits for the target"
@@ -221,11 +229,7 @@ def test_a_write_that_the_target_answers_in_time_is_not_abandoned(
     behind = relayed(5, ZDM_TARGET_DISABLE_DRAIN_MS=LONG_DRAIN_MS)
     toggle = Toggle(behind.proxy)
     client = connect(at=behind.proxy.entry(credentials))
-    client.execute(f"CREATE TABLE {table} {COLUMNS}")
-    insert = client.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
-    behind.target.hold(EXECUTE)
-    waiting = aside(client.execute, insert, (1, "in time"))
-    await_true(lambda: behind.target.held == 1, "the answer to EXECUTE is held", 10)
+    _, waiting = owed_by_target(behind, client, aside, table, "in time")
     toggle.disable()
     assert not waiting.done()
     behind.target.release()

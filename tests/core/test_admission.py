@@ -31,6 +31,13 @@ def sends_credentials(play: Play, credentials: Credentials, stream: int = 2) -> 
     play.client_sends(frames.auth_response(stream, credentials.token()))
 
 
+def somebody_comes(play: Play, login: Recognition | bool) -> None:
+    """Credentials that are not the configured ones; `login` is what is known of them."""
+    play.expect_client(frames.authenticate(1))
+    sends_credentials(play, SOMEBODY)
+    play.verify(login)
+
+
 def origin_gets(play: Play, credentials: Credentials, answer: bytes) -> None:
     sent = play.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, credentials.token()))
     play.answer(sent, ORIGIN, answer)
@@ -52,9 +59,7 @@ def test_the_configured_credentials_of_target_are_known() -> None:
 def test_a_login_that_target_accepted_before_is_known() -> None:
     """From memory, or from the state file of the proxy before this one."""
     with off() as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(True)
+        somebody_comes(play, True)
         origin_gets(play, ORIGIN_USER, frames.auth_success())
         play.expect_client(frames.auth_success(2))
 
@@ -62,9 +67,7 @@ def test_a_login_that_target_accepted_before_is_known() -> None:
 def test_a_login_that_nobody_knows_is_for_origin_to_judge() -> None:
     """With its own password, and never with the configured one: that would let anybody in."""
     with off() as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(False)
+        somebody_comes(play, False)
         origin_gets(play, SOMEBODY, refused())
         play.expect_error(AUTHENTICATION_ERROR, 2)
         assert play.session.phase is Phase.HANDSHAKE
@@ -76,9 +79,7 @@ def test_a_login_that_nobody_knows_is_for_origin_to_judge() -> None:
 def test_a_login_that_origin_accepts_is_let_in_with_its_own_rights() -> None:
     """The table's third way in."""
     with off() as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(False)
+        somebody_comes(play, False)
         origin_gets(play, SOMEBODY, frames.auth_success())
         play.expect_client(frames.auth_success(2))
 
@@ -118,9 +119,7 @@ def test_where_nobody_asks_everybody_is_let_in() -> None:
 def test_target_gets_the_clients_own_credentials_when_it_is_on_again() -> None:
     """The session lives on under them, or ends with the reason."""
     with off() as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(True)
+        somebody_comes(play, True)
         origin_gets(play, ORIGIN_USER, frames.auth_success())
         play.expect_client(frames.auth_success(2))
         play.switch(True)
@@ -160,9 +159,7 @@ def test_a_login_that_nobody_has_looked_at_is_called_neither_right_nor_wrong(ori
     any code, ends that for python's (cassandra.connection, `_handle_auth_response`).
     """
     with off(origin_asks=origin_asks) as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(Recognition.UNSEEN)
+        somebody_comes(play, Recognition.UNSEEN)
         play.expect_close(CLIENT)
 
 
@@ -334,9 +331,7 @@ NOT_LOOKED_UP = "Unable to perform authentication: Operation timed out - receive
 def test_a_target_that_cannot_look_logins_up_yet_lets_in_later() -> None:
     """It has just been switched on, and its own tables do not answer: that is no reason to end a thousand sessions."""
     with off() as play:
-        play.expect_client(frames.authenticate(1))
-        sends_credentials(play, SOMEBODY)
-        play.verify(True)
+        somebody_comes(play, True)
         origin_gets(play, ORIGIN_USER, frames.auth_success())
         play.expect_client(frames.auth_success(2))
         play.switch(True)

@@ -31,6 +31,13 @@ def origin_write(play: Play, stream: int, text: str = INSERT) -> None:
     play.expect_client(frames.void(stream))
 
 
+def origin_use(play: Play, stream: int, keyspace: str) -> None:
+    """A USE that origin alone gets."""
+    sent = write(play, stream, {ORIGIN}, f"USE {keyspace}")
+    play.answer(sent, ORIGIN, frames.set_keyspace(keyspace=keyspace))
+    play.expect_client(frames.set_keyspace(stream, keyspace))
+
+
 def dual_write(play: Play, stream: int) -> None:
     sent = write(play, stream)
     play.answer_all(sent, frames.void())
@@ -214,9 +221,7 @@ def test_a_keyspace_chosen_while_off_is_replayed_on_the_parked_connection(play: 
     """Or writes without a keyspace's name would go to the wrong table."""
     play.use("one")
     play.switch(False)
-    play.client_sends(frames.query(1, "USE two"))
-    play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.set_keyspace(keyspace="two"))
-    play.expect_client(frames.set_keyspace(1, "two"))
+    origin_use(play, 1, "two")
     play.switch(True)
     replayed = play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "two"'))
     play.client_sends(frames.query(2, INSERT))
@@ -232,9 +237,7 @@ def test_a_parked_connection_that_cannot_take_the_keyspace_is_opened_anew(play: 
     """Where target lacks it, the old one would stay current there, and writes would hit the wrong table."""
     play.use("one")
     play.switch(False)
-    play.client_sends(frames.query(1, "USE two"))
-    play.answer(play.expect_forwarded(to={ORIGIN}), ORIGIN, frames.set_keyspace(keyspace="two"))
-    play.expect_client(frames.set_keyspace(1, "two"))
+    origin_use(play, 1, "two")
     play.switch(True)
     replayed = play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "two"'))
     play.answer(replayed, TARGET, frames.error(0, INVALID, "Keyspace 'two' does not exist"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests import frames
 from tests.core.conftest import Perform
-from tests.core.test_toggle import INSERT, READ, dual_write, handshake, write
+from tests.core.test_toggle import INSERT, READ, dual_write, handshake, origin_use, write
 from tests.playbook import Play
 from tests.stage import (
     CLIENT,
@@ -23,13 +23,6 @@ from zdm.core.connector import SideState
 from zdm.core.snapshot import TargetMode
 
 TARGETS_COLUMNS = {"k": b"\x00\x0d", "moved": b"\x00\x09"}
-
-
-def use(play: Play, stream: int, keyspace: str) -> None:
-    """A USE that origin alone gets."""
-    sent = write(play, stream, {ORIGIN}, f"USE {keyspace}")
-    play.answer(sent, ORIGIN, frames.set_keyspace(keyspace=keyspace))
-    play.expect_client(frames.set_keyspace(stream, keyspace))
 
 
 def prepare_at_origin(play: Play, text: str) -> None:
@@ -145,7 +138,7 @@ def test_a_keyspace_that_target_lacks_closes_no_client(perform: Perform) -> None
     play = perform(reattach_target=False)
     play.use("one")
     play.switch(False)
-    use(play, 1, "two")
+    origin_use(play, 1, "two")
     play.switch(True)
     replayed = play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "two"'))
     play.answer(replayed, TARGET, frames.error(0, INVALID, "Keyspace 'two' does not exist"))

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests import frames
+from tests.at_once import at_once
 from tests.net.nodes import Lines
 from tests.stage import SUPPORTED, cut, stream_of, under
 from zdm.core.clusters import CLUSTERS, Side
@@ -28,7 +29,6 @@ from zdm.core.topology import Endpoint
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
 from zdm.net.logins import AcceptedLogins
-from zdm.net.threads import at_once
 from zdm.workers import Worker
 
 ORIGIN, TARGET = Side.ORIGIN, Side.TARGET

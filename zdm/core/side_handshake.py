@@ -156,10 +156,15 @@ _STEPS: Final[dict[tuple[HandshakeState, int], Callable[[SideHandshake, bytes], 
 }
 
 
-def use_keyspace(keyspace: str) -> Request:
-    """A QUERY that makes `keyspace` the connection's own (v4 section 4.1.4, consistency ONE, no flags)."""
+def use_text(keyspace: str) -> str:
+    """The statement that makes `keyspace`, a name as it is stored, the connection's own."""
     name = keyspace.replace('"', '""')
-    return QUERY, encode_long_string(f'USE "{name}"') + encode_short(1) + b"\0"
+    return f'USE "{name}"'
+
+
+def use_keyspace(keyspace: str) -> Request:
+    """A QUERY of that statement (v4 section 4.1.4, consistency ONE, no flags)."""
+    return QUERY, encode_long_string(use_text(keyspace)) + encode_short(1) + b"\0"
 
 
 def is_refusal(failure: HandshakeFailed) -> bool:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone, DNSLookupError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from zdm.core.clusters import Side
 from zdm.core.topology import Endpoint, HostRing
 from zdm.net.anteroom import Anteroom
+from zdm.net.given import Given
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
@@ -85,16 +86,8 @@ class ClusterConnection(Protocol):
             self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
 
 
-class ClusterFactory(Factory):
+class ClusterFactory(Given[ClusterConnection]):
     """Gives the endpoint the one connection it is to attach."""
-
-    noisy = False
-
-    def __init__(self, connection: ClusterConnection) -> None:
-        self._connection: Final = connection
-
-    def buildProtocol(self, addr: IAddress | None) -> ClusterConnection:
-        return self._connection
 
 
 class Dialer:

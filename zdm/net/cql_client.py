@@ -18,17 +18,17 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IProtocol,
     IReactorTime,
     IStreamClientEndpoint,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from zdm.core.credentials import DSE_AUTHENTICATOR, PLAIN, PLAIN_START, Credentials
+from zdm.net.given import Given
 from zdm.protocol import opcodes
 from zdm.protocol.consistency import Consistency
 from zdm.protocol.envelope import body_start
@@ -333,18 +333,6 @@ def _expected(kind: type[_Answer], answer: Response) -> _Answer:
     raise UnexpectedAnswer(f"the cluster answered {type(answer).__name__} instead of {kind.__name__}")
 
 
-class _OneConnection(Factory):
-    """Gives the endpoint the one client it is to attach."""
-
-    noisy = False
-
-    def __init__(self, client: CqlClient) -> None:
-        self._client = client
-
-    def buildProtocol(self, addr: IAddress | None) -> CqlClient:
-        return self._client
-
-
 async def connect(endpoint: IStreamClientEndpoint, settings: ClientSettings, clock: IReactorTime) -> CqlClient:
     """A connection after its handshake, in the first of `settings.versions` that the cluster speaks.
 
@@ -367,7 +355,7 @@ async def _connect(
     endpoint: IStreamClientEndpoint, version: int, settings: ClientSettings, clock: IReactorTime
 ) -> CqlClient:
     client = CqlClient(version, clock, settings.request_timeout)
-    attached: Deferred[IProtocol] = endpoint.connect(_OneConnection(client))
+    attached: Deferred[IProtocol] = endpoint.connect(Given(client))
     attached.addTimeout(settings.connect_timeout, clock)
     is_usable = False
     try:

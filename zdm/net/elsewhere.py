@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zdm.core.clusters import Side
 from zdm.core.commands import PrepareElsewhere
 from zdm.core.credentials import Credentials
+from zdm.core.side_handshake import use_text
 from zdm.core.topology import Endpoint
 from zdm.net import cql_client
 from zdm.net.cql_client import ClientSettings, CqlError, Refused
@@ -76,8 +77,7 @@ async def _prepare(
         return None
     try:
         if command.keyspace:
-            name = command.keyspace.replace('"', '""')
-            await client.query(f'USE "{name}"')
+            await client.query(use_text(command.keyspace))
         prepared = await client.prepare(command.text)
         return RESULT, prepared.encode(version)
     except Refused as refusal:

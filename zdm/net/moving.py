@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory
 
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.handover import Handover
 from zdm.core.state import Phase
 from zdm.core.topology import Endpoint
+from zdm.net.given import Given
 
 if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
@@ -76,18 +77,6 @@ class Departures:
         for client in self._leaving:
             client.rest(False)
         self._done.callback(len(self._leaving))
-
-
-class Given(Factory):
-    """The one protocol that is there already."""
-
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol: Final = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self._protocol
 
 
 async def settle_in(client: ClientConnection, moved: Moved, attach: Attach) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
@@ -63,8 +63,3 @@ def in_time(
     timer = clock.callLater(seconds, is_late)
     awaited.addBoth(over)
     return answer
-
-
-def at_once(work: Callable[[], _Result], /) -> Deferred[_Result]:
-    """Here and now, where nothing is served yet."""
-    return maybeDeferred(work)

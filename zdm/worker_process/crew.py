@@ -22,7 +22,7 @@ from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.core.snapshot import Snapshot
 from zdm.log import Log
-from zdm.metrics import Meter
+from zdm.metrics import Meter, merge
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
 from zdm.worker_process import counters, statements
@@ -315,15 +315,8 @@ class Crew:
         return worker.scrape().addCallbacks(scraped, failed)
 
     def _sum(self) -> Meter:
-        total = self._new_meter()
-        total.add(self._meter)
-        for place in self._places:
-            total.add(self._counted(place))
-        return total
+        return merge([self._meter, *map(self._counted, self._places)])
 
     def _counted(self, place: Place) -> Meter:
-        counted = self._new_meter()
-        counted.add(place.counted)
-        if place.last:
-            counted.add(counters.loaded(place.last, self._new_meter()))
-        return counted
+        last = [counters.loaded(place.last, self._new_meter())] if place.last else []
+        return merge([place.counted, *last])
