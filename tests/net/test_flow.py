@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from zdm.core.clusters import CLUSTERS, Side
-from zdm.net.flow import Flow, Limit, Pauses
+from zdm.net.flow import Flow, Limit, PausedTime
 
 CLIENT, ORIGIN, TARGET = Side.CLIENT, Side.ORIGIN, Side.TARGET
 PATIENCE = 10.0
@@ -28,7 +28,7 @@ class World:
     def __init__(self) -> None:
         self.clock = Clock()
         self.stalled: list[Side] = []
-        self.pauses = Pauses()
+        self.pauses = PausedTime()
         self.told: list[bool] = []
         self.flow = Flow(self.clock, self.stalled.append, self.told.append, self.pauses)
         self.transports: dict[Side, Any] = {side: Transport() for side in Side}

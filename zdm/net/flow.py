@@ -33,7 +33,7 @@ class Limit(Enum):
     PROCESS = 1
 
 
-class Pauses:
+class PausedTime:
     """The time in which somebody was not read, in all sessions: by the side that took nothing, or by the limit."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Flow:
         clock: IReactorTime,
         stalled: Callable[[Side], None],
         client_full: Callable[[bool], None],
-        pauses: Pauses,
+        pauses: PausedTime,
     ) -> None:
         """`stalled` is called when a full connection has taken nothing for longer than its patience.
 

@@ -28,7 +28,7 @@ from zdm.core.session import Session
 from zdm.core.snapshot import Settings
 from zdm.log import Log
 from zdm.metrics import Meter
-from zdm.net.flow import Flow, Limit, Pauses
+from zdm.net.flow import Flow, Limit, PausedTime
 
 STEP: Final = 65536
 
@@ -113,7 +113,7 @@ class InFlight:
         self, clock: IReactorTime, settings: Settings, shares: Callable[[], Iterable[Share]], log: Log
     ) -> None:
         """`shares` are those of the clients that are connected."""
-        self.pauses: Final = Pauses()
+        self.pauses: Final = PausedTime()
         self.client_limit: Final = settings.client_inflight_bytes
         self._limit: Final = settings.inflight_bytes
         self._patience: Final = settings.request_timeout
