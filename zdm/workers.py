@@ -147,9 +147,24 @@ class Worker:
     def _shares(self) -> Iterable[Share]:
         return (connection.share for connection in self._clients)
 
-    def release(self, limit: float, give: Callable[[Moved], None]) -> Deferred[int]:
-        """Hand each client over once nothing of it is under way; fires with how many are left after `limit` seconds."""
-        return Departures(self._clients, self.clock, limit, give).begin()
+    def release(
+        self, limit: float, give: Callable[[Moved], None], expects: Callable[[], bool] = lambda: False
+    ) -> Deferred[int]:
+        """Hand each client over once nothing of it is under way; fires with how many are left after `limit` seconds.
+
+        `expects` tells whether clients are about to come, who are waited for.
+        """
+        return Departures(lambda: self._clients, self.clock, limit, give, expects).begin()
+
+    def spare(self, count: int, give: Callable[[Moved], None]) -> int:
+        """Hand up to `count` clients over of which nothing is under way now; how many there were."""
+        spared = 0
+        for client in list(self._clients):
+            moved = client.hand_over() if spared < count else None
+            if moved is not None:
+                give(moved)
+                spared += 1
+        return spared
 
     def take_over(self, moved: Moved, attach: Attach) -> Deferred[None]:
         """Go on with a client that another worker had; `attach` gives a connection its protocol."""

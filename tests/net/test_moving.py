@@ -107,6 +107,47 @@ def test_who_does_not_come_to_rest_in_time_stays_and_is_read_again(way: Way) -> 
     assert client.wire.is_read and way.before.worker.clients() == 1
 
 
+def test_a_client_is_read_until_it_was_let_in(way: Way) -> None:
+    """Its handshake would wait for the time to be over, and be too late then."""
+    client = way.before.client()
+    way.release()
+    assert client.wire.is_read
+    client.open().become_ready()
+    way.before.clock.advance(LOOK_AGAIN)
+    way.arrive()
+    write(client, 1)
+    assert way.left_behind == [0]
+
+
+def test_clients_that_come_meanwhile_leave_as_well(way: Way) -> None:
+    """They were accepted a moment before, and are about to be attached."""
+    expected = [True]
+    releasing = way.before.worker.release(5.0, way.on_the_way.append, lambda: bool(expected))
+    releasing.addCallback(way.left_behind.append)
+    assert way.left_behind == []
+    client = way.before.ready_client()
+    expected.clear()
+    way.before.clock.advance(LOOK_AGAIN)
+    way.arrive()
+    write(client, 1)
+    assert way.left_behind == [0]
+
+
+def test_a_target_connection_that_is_still_in_its_handshake_stays_behind(way: Way) -> None:
+    """It is closed, and another is opened where the client goes to."""
+    client = way.before.ready_client()
+    client.clusters[TARGET].end()
+    way.settle()
+    client.clusters[TARGET] = half_open = way.before.attempt(TARGET).accept()
+    way.release()
+    way.arrive()
+    way.settle()
+    assert half_open.ended
+    client.clusters[TARGET] = way.after.attempt(TARGET).accept()
+    client.introduce(TARGET)
+    write(client, 1)
+
+
 def test_a_client_that_goes_meanwhile_is_waited_for_no_longer(way: Way) -> None:
     """It has nothing to move."""
     client = way.before.ready_client()

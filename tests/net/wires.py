@@ -7,6 +7,8 @@ of the clock after it was asked to and not while a producer is registered. `is_s
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
@@ -51,6 +53,8 @@ class Wire(StringTransport):
         self.is_closing = False
         self.waiting = 0
         """Bytes that the socket has not taken."""
+        self._ticket: tuple[socket.socket, socket.socket] | None = None
+        self._travelled = False
 
     def connect(self) -> Wire:
         self.protocol.makeConnection(self)
@@ -70,12 +74,38 @@ class Wire(StringTransport):
         self.protocol = None
         return self
 
+    def fileno(self) -> int:
+        """A descriptor that stands for it on its way to another process; `arriving` gives it back."""
+        if self._ticket is None:
+            self._ticket, self._travelled = socket.socketpair(), True
+            _travelling[os.fstat(self._ticket[0].fileno()).st_ino] = self
+        return self._ticket[0].fileno()
+
     def close(self) -> None:
-        """Nobody has taken it."""
-        self.ended = "closed"
+        """Nobody has taken it; or somebody else has by now."""
+        if self._ticket is not None:
+            self._ticket[0].close()
+        elif not self._travelled:
+            self.ended = "closed"
+
+    @property
+    def is_lost(self) -> bool:
+        """It is on its way, and nobody has a descriptor of it."""
+        assert self._ticket is not None
+        try:
+            return self._ticket[1].recv(1, socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+
+    def landed(self) -> None:
+        if self._ticket is not None:
+            for each in self._ticket:
+                each.close()
+            self._ticket = None
 
     def adopt(self, protocol: Any) -> None:
         """It has another protocol from now on."""
+        self.landed()
         self.producerState = "producing"
         self.protocol = protocol
         self.connect()
@@ -121,6 +151,14 @@ class Wire(StringTransport):
     def empty(self) -> None:
         if self.producer is not None:
             self.producer.resumeProducing()
+
+
+_travelling: dict[int, Wire] = {}
+
+
+def arriving(descriptor: socket.socket) -> Wire | None:
+    """The wire that the descriptor stands for, where it is one's."""
+    return _travelling.pop(os.fstat(descriptor.fileno()).st_ino, None)
 
 
 @implementer(IStreamClientEndpoint)

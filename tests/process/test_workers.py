@@ -192,7 +192,30 @@ def test_a_worker_that_is_killed_loses_its_own_clients_only_and_comes_back(runni
     assert running.metric("client_connections_total") == 4
     assert victim not in running.children()
     again = [running.client() for _ in range(4)]
-    assert {owner(running, client) for client in again} == set(running.children()) - {witness}
+    places = [owner(running, client) for client in (*again, *spread[witness])]
+    assert sorted(places.count(pid) for pid in running.children()) == [4, 4]
+
+
+def test_clients_move_to_the_worker_that_has_come_back(running: Proxy, ks: str) -> None:
+    """While they work, on the connections that they have: none is closed and no request fails."""
+    clients = [running.client() for _ in range(20)]
+    insert = clients[0].prepare(f"INSERT INTO {ks}.t (k, v) VALUES (?, 'x')")
+    running.announces(KILLED)
+    victim = running.children()[0]
+    staying = [client for client in clients if owner(running, client) != victim]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: running.log().count(" serves, as process") == 3, "it is back")
+    assert len(staying) == 10
+
+    def is_even() -> bool:
+        for number, client in enumerate(staying):
+            assert client.ask(frames.execute(1, insert, [frames.integer(number)])).is_void
+        places = [owner(running, client) for client in staying]
+        return max(map(places.count, running.children())) <= 6
+
+    until(is_even, "they are spread over both")
+    assert running.metric("client_connections_total") == 10
+    assert running.metric("pscache_miss_total") == 0
 
 
 def test_a_switch_of_target_reaches_all_while_a_worker_dies(running: Proxy, sandbox: Sandbox, ks: str) -> None:

@@ -20,7 +20,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.net.nodes import Lines
-from tests.net.wires import HOSTS, ORIGIN, TARGET, Client, Dialled
+from tests.net.wires import HOSTS, ORIGIN, TARGET, Client, Dialled, arriving
 from tests.stage import SUPPORTED
 from zdm.core.clusters import Side
 from zdm.core.commands import Recognition
@@ -176,7 +176,11 @@ class RunningProcess:
 
     def attach(self, accepted: socket.socket, factory: Any) -> Deferred[None]:
         assert not accepted.getblocking()
+        moved = arriving(accepted)
         accepted.close()
+        if moved is not None:
+            moved.adopt(factory.buildProtocol(None))
+            return succeed(None)
         self.clients.append(Client(self, connection=factory.buildProtocol(None)).connect())
         return succeed(None)
 

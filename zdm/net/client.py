@@ -154,6 +154,9 @@ class ClientConnection(Protocol):
         handover = self.session.hand_over()
         if handover is None:
             return None
+        if handover.target is None:
+            self._clusters.part(Side.TARGET)
+            transports.pop(Side.TARGET, None)
         endpoints = {side: connection.endpoint for side, connection in self._clusters.hand_over().items()}
         self._end()
         self._worker.left(self)

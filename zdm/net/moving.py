@@ -1,8 +1,8 @@
 """Moving clients to another process: the sockets of their connections, and what the sessions need to go on.
 
-A client that is to leave is not read any more, so that it comes to rest; it is looked at every few milliseconds until
-nothing of it is under way. Its connections stay as they are: only the descriptors change hands, and what is sent
-meanwhile waits in the kernel. Where a session goes to, its clusters are attached before the client.
+A client that is to leave is not read any more once it was let in, so that it comes to rest; it is looked at every few
+milliseconds until nothing of it is under way. Its connections stay as they are: only the descriptors change hands, and
+what is sent meanwhile waits in the kernel. Where a session goes to, its clusters are attached before the client.
 """
 
 from __future__ import annotations
@@ -45,38 +45,46 @@ class Moved(NamedTuple):
 
 
 class Departures:
-    """The clients that are to leave a worker, until the last has gone or the time is over."""
+    """The clients that are to leave a worker, those too that come meanwhile, until the last has gone."""
 
     def __init__(
-        self, clients: Iterable[ClientConnection], clock: IReactorTime, limit: float, give: Callable[[Moved], None]
+        self,
+        clients: Callable[[], Iterable[ClientConnection]],
+        clock: IReactorTime,
+        limit: float,
+        give: Callable[[Moved], None],
+        expects: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`give` gets each; `limit` is in seconds, after which those who are not at rest stay, and are read again."""
-        self._leaving: Final = dict.fromkeys(clients)
+        """`give` gets each; `limit` is in seconds, after which those who are not at rest stay, and are read again.
+
+        `clients` are those who are there, `expects` whether one is about to come.
+        """
+        self._clients: Final = clients
         self._clock: Final = clock
         self._until: Final = clock.seconds() + limit
         self._give: Final = give
+        self._expects: Final = expects
         self._done: Final[Deferred[int]] = Deferred()
 
     def begin(self) -> Deferred[int]:
         """Fires with the number of those who stay."""
-        for client in self._leaving:
-            client.rest(True)
         self._look()
         return self._done
 
     def _look(self) -> None:
-        for client in list(self._leaving):
-            moved = None if client.session.phase is Phase.CLOSED else client.hand_over()
-            if moved is not None:
-                self._give(moved)
-            if client.session.phase is Phase.CLOSED:
-                del self._leaving[client]
-        if self._leaving and self._clock.seconds() < self._until:
+        for client in list(self._clients()):
+            if client.session.phase is Phase.READY:
+                client.rest(True)
+                moved = client.hand_over()
+                if moved is not None:
+                    self._give(moved)
+        staying = [client for client in self._clients() if client.session.phase is not Phase.CLOSED]
+        if (staying or self._expects()) and self._clock.seconds() < self._until:
             self._clock.callLater(LOOK_AGAIN, self._look)
             return
-        for client in self._leaving:
+        for client in staying:
             client.rest(False)
-        self._done.callback(len(self._leaving))
+        self._done.callback(len(staying))
 
 
 async def settle_in(client: ClientConnection, moved: Moved, attach: Attach) -> None:

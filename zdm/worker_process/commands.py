@@ -60,6 +60,34 @@ class Drain(Command):
     arguments = [(b"limit", Float())]
 
 
+class Release(Command):
+    """To a worker: send all sessions as `TakeSession`, each when it is at rest, within `limit` seconds.
+
+    Answered when the last was taken or the time is over, with the number of those that stay.
+    """
+
+    arguments = [(b"limit", Float())]
+    response = [(b"left", Integer())]
+
+
+class Spare(Command):
+    """To a worker: send up to `count` sessions that are at rest now. Answered when they were taken: how many."""
+
+    arguments = [(b"count", Integer())]
+    response = [(b"spared", Integer())]
+
+
+class TakeSession(Command):
+    """From who has a session to who is to have it (`sessions`). Answered when the receiver holds the descriptors."""
+
+    arguments = [
+        (b"handover", Whole()),
+        (b"client", Descriptor()),
+        (b"origin", Descriptor()),
+        (b"target", Descriptor(optional=True)),
+    ]
+
+
 class Hello(Command):
     """From a worker that is ready to be told what to do."""
 

@@ -26,7 +26,9 @@ from zdm.metrics import Meter, merge
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
 from zdm.worker_process import counters, statements
+from zdm.worker_process.moves import Moves
 from zdm.worker_process.remote import SLOW, RemoteWorker, described
+from zdm.worker_process.sessions import Parcel
 from zdm.worker_process.snapshots import WorkerSettings, packed
 
 FIRST_PAUSE: Final = 0.1
@@ -103,6 +105,7 @@ class Crew:
         self._looking: IDelayedCall | None = None
         self._is_open = self._is_closing = False
         self._opening: Final[list[Deferred[None]]] = []
+        self._moves: Final = Moves(self._serving, clock)
 
     # Life
 
@@ -128,6 +131,7 @@ class Crew:
             if place.worker is not None:
                 burials.append(place.worker.buried())
                 place.worker.leave()
+        self._moves.stop()
         self._turn_away()
         return DeferredList(burials).addCallback(lambda _: None)
 
@@ -159,6 +163,7 @@ class Crew:
     def drain(self, limit: float) -> Deferred[None]:
         """End every session as soon as what is in flight is answered, within `limit` seconds in any case."""
         self._is_closing = True
+        self._moves.stop()
         self._turn_away()
         draining = [worker.drain(limit) for worker in self._workers() if worker.is_there]
         return DeferredList(draining).addCallback(lambda _: None)
@@ -218,6 +223,14 @@ class Crew:
         asking = DeferredList([other.find(wanted) for other in self._others(worker)], consumeErrors=True)
         return asking.addCallback(lambda results: statements.joined(found for is_there, found in results if is_there))
 
+    def pass_on(self, worker: RemoteWorker, parcel: Parcel) -> Deferred[None]:
+        """A session leaves this worker: fires when another has it, or it was closed."""
+        return self._moves.pass_on(worker, parcel)
+
+    def weigh(self) -> None:
+        """A worker has other figures than before."""
+        self._moves.weigh()
+
     # Places
 
     def _start(self, place: Place) -> None:
@@ -250,6 +263,7 @@ class Crew:
         self._log.info(f"Worker {worker.number} serves, as process {worker.process.pid}.")
         self._open_if_ready()
         self._hand_on()
+        self._moves.weigh()
 
     def _open_if_ready(self) -> None:
         has_been_tried = all(place.has_been_tried for place in self._places)

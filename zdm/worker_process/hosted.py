@@ -23,8 +23,9 @@ from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.log import ProcessLog
 from zdm.metrics import Meter
 from zdm.net.cluster import EndpointFactory
+from zdm.net.moving import Attach, Moved
 from zdm.net.transport import SocketOptions
-from zdm.worker_process import commands, counters, statements
+from zdm.worker_process import commands, counters, sessions, statements
 from zdm.worker_process.snapshots import WorkerSettings, unpacked_settings, unpacked_snapshot
 from zdm.workers import Worker
 
@@ -40,7 +41,7 @@ class Ways(NamedTuple):
     """To hosts, and to clients: `attach` gives an accepted connection a protocol of the factory."""
 
     connecting: EndpointFactory
-    attach: Callable[[socket.socket, ServerFactory], Deferred[None]]
+    attach: Attach
 
 
 class _ClientFactory(ServerFactory):
@@ -82,6 +83,9 @@ class HostedWorker(AMP):
         self._watching: IDelayedCall | None = None
         self._refreshing: IDelayedCall | None = None
         self._sought: Final[dict[tuple[bytes, ...], list[Deferred[None]]]] = {}
+        self._leaving: Final = sessions.Dispatch(
+            lambda parcel: self.callRemote(commands.TakeSession, **parcel.arguments)
+        )
 
     # The channel
 
@@ -125,6 +129,31 @@ class HostedWorker(AMP):
         self._tell_soon()
         return {}
 
+    @commands.TakeSession.responder
+    def _take_session(self, **arguments: Any) -> dict[str, Any]:
+        parcel = sessions.received(**arguments)
+        self._taken += 1
+        self._tell_soon()
+        assert self._worker is not None  # a generation comes before any session
+        try:
+            moved = sessions.unpacked(parcel)
+        except (KeyError, TypeError, ValueError):
+            parcel.close()
+            raise
+        self._worker.take_over(moved, self._ways.attach)
+        return {}
+
+    @commands.Release.responder
+    def _release(self, limit: float) -> Deferred[dict[str, Any]]:
+        if self._worker is None:
+            return succeed({"left": 0})
+        releasing = self._worker.release(limit, self._leave, lambda: self._opening > 0)
+        return releasing.addCallback(lambda left: self._when_sent({"left": left}))
+
+    @commands.Spare.responder
+    def _spare(self, count: int) -> Deferred[dict[str, Any]]:
+        return self._when_sent({"spared": 0 if self._worker is None else self._worker.spare(count, self._leave)})
+
     @commands.Scrape.responder
     def _scrape(self) -> Deferred[dict[str, Any]]:
         assert self._worker is not None
@@ -152,6 +181,12 @@ class HostedWorker(AMP):
         entries = {} if self._worker is None else self._worker.shared.prepared.entries
         found = [entries[prepared_id] for prepared_id in statements.loaded_ids(wanted) if prepared_id in entries]
         return {"found": statements.dumped(found)}
+
+    def _leave(self, moved: Moved) -> None:
+        self._leaving.send(sessions.packed(moved))
+
+    def _when_sent(self, answer: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        return self._leaving.sent().addCallback(lambda _: answer)
 
     # What the sessions ask: logins
 

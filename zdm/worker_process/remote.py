@@ -21,6 +21,7 @@ from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
 from zdm.log import Log
 from zdm.worker_process import commands
+from zdm.worker_process.sessions import Parcel, received
 
 PATIENCE: Final = 5.0
 """Seconds within which a worker answers."""
@@ -82,6 +83,12 @@ class Superior(Protocol):
     def find_statements(self, worker: RemoteWorker, wanted: bytes) -> Deferred[bytes]:
         """What the others know."""
 
+    def pass_on(self, worker: RemoteWorker, parcel: Parcel) -> Deferred[None]:
+        """A session leaves this worker: fires when another has it, or it was closed."""
+
+    def weigh(self) -> None:
+        """A worker has other figures than before."""
+
 
 class RemoteWorker(AMP):
     """The supervisor's end of the channel. `process` is set by whoever launches it, before anything else happens."""
@@ -137,6 +144,20 @@ class RemoteWorker(AMP):
         self._unanswered += 1
         self._ask(commands.TakeClient, descriptor=accepted.fileno()).addBoth(self._has_taken, accepted)
 
+    def hand_session(self, parcel: Parcel) -> Deferred[None]:
+        """A session is the worker's from now on; fires when it has the descriptors, fails where it never will."""
+        self._handed += 1
+        return self._ask(commands.TakeSession, **parcel.arguments).addCallback(lambda _: None)
+
+    def release(self, limit: float) -> Deferred[int]:
+        """Fires when its sessions have left, or the limit is over, with how many have not."""
+        releasing = self._ask(commands.Release, limit + PATIENCE, limit=limit)
+        return releasing.addCallbacks(lambda answer: answer["left"], lambda _: self.buried().addCallback(lambda _: 0))
+
+    def spare(self, count: int) -> None:
+        """It has too many sessions: up to so many of those at rest leave it."""
+        self._ask(commands.Spare, count=count).addErrback(lambda _: None)
+
     def scrape(self) -> Deferred[bytes]:
         """Its counters now; fails where it ends meanwhile."""
         return self._ask(commands.Scrape).addCallback(lambda answer: answer["counters"])
@@ -184,7 +205,12 @@ class RemoteWorker(AMP):
     @commands.Load.responder
     def _load(self, taken: int, clients: int, attaching: int) -> dict[str, Any]:
         self._taken, self._clients, self.attaching = taken, clients, attaching
+        self._superior.weigh()
         return {}
+
+    @commands.TakeSession.responder
+    def _session_leaves(self, **arguments: Any) -> Deferred[dict[str, Any]]:
+        return self._superior.pass_on(self, received(**arguments)).addCallback(lambda _: {})
 
     @commands.LoginJudged.responder
     def _login_judged(self, user: bytes, password: bytes, accepted: bool) -> dict[str, Any]:
