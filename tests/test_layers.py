@@ -38,9 +38,11 @@ RINGS = {
     "zdm.check": 4,
     "zdm.cli": 4,
     "zdm.service": 4,
+    "zdm.succession": 4,
     "zdm.supervisor": 4,
     "zdm.target_command": 4,
     "zdm.target_switch": 4,
+    "zdm.upgrade": 4,
     "zdm.worker_process": 4,
     "zdm.workers": 4,
 }

@@ -59,6 +59,15 @@ def at_start(config: Config, log: Log, wall_clock: Callable[[], float] = time.ti
     return saved
 
 
+def inherited(config: Config, saved: SavedState) -> SavedState:
+    """The state of the process that this one takes over from, which writes its file until then.
+
+    Raises UnusableFileError where the files could not be written.
+    """
+    check_places(config)
+    return saved
+
+
 def _last(config: Config) -> SavedState:
     return StateFile(config.state_file).read() if config.state_file else SavedState()
 
@@ -189,6 +198,11 @@ class LastingState:
             self._soon.cancel()
             self._is_time()
         return self.save().addErrback(lambda _: None) if self._is_writing else succeed(None)
+
+    def reopen(self) -> None:
+        """The process that was to take over has failed."""
+        self._is_closed = False
+        self.save_soon()
 
     def _save_in(self, seconds: float) -> None:
         if self._file is not None and self._soon is None and not self._is_closed:

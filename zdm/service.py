@@ -2,7 +2,7 @@
 
 Start-up is tried for ever, because a proxy often starts before its clusters do; HTTP answers all the while, and a call
 that disables target lets the start go on without it. SIGINT and SIGTERM end the program: no new clients, requests in
-flight answered within `proxy_drain_timeout_ms`, then everything closed.
+flight answered within `proxy_drain_timeout_ms`, then everything closed. SIGUSR2 has a new program take over.
 """
 
 from __future__ import annotations
@@ -26,18 +26,25 @@ from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
 from zdm.cpus import allowed_cpus
 from zdm.exposition import render
-from zdm.lasting_state import LastingState, at_start
+from zdm.lasting_state import LastingState, at_start, inherited
 from zdm.log import Log
+from zdm.net.adopted import Gate
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
-from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, install_reactor
+from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, attach_accepted, install_reactor
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.settings import new_meter, proxy_topology
-from zdm.sockets import dialling, handing, listening, raise_file_limit
+from zdm.sockets import dialling, handing, listening, raise_file_limit, socket_options
 from zdm.state_file import SavedState, UnusableFileError
+from zdm.succession import Succession, adopting
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
+from zdm.upgrade.estate import UnknownEstateError, received
+from zdm.upgrade.incoming import Incoming
+from zdm.upgrade.outgoing import Begin, beginner
+from zdm.upgrade.roles import Movable, OwnWorker
+from zdm.worker_process.channel import adopt
 from zdm.worker_process.crew import Crew, Launch
 from zdm.worker_process.launch import launcher, worker_settings
 from zdm.workers import Worker, WorkerRole
@@ -70,10 +77,13 @@ class ProxyService:
         saved: SavedState | None = None,
         run: Run | None = None,
         staff: Staff | None = None,
+        begin: Begin | None = None,
+        incoming: Incoming | None = None,
     ) -> None:
         """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
 
         `saved` is what the process before has left, `run` where work goes that takes long: threads of the reactor.
+        `begin` starts the new program at an upgrade, `incoming` is the way from the old one.
         """
         from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
@@ -103,6 +113,9 @@ class ProxyService:
         self._access: Final = Access(address, config.admin_bearer())
         resource = AdminApp(self, config.metrics_enabled, self._access, self._children).resource()
         self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
+        self._succession: Final = Succession(
+            config, self._supervisor, self._admin, self._state, self._logins, self.target, reactor, log, begin, incoming
+        )
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
         self._retry: IDelayedCall | None = None
@@ -141,6 +154,7 @@ class ProxyService:
             return
         self._is_stopping = True
         self.target.close()
+        self._succession.give_up()
         if self._worker is None:
             self._log.info("Cancellation detected. Aborting proxy startup...")
         if self._starting is not None:
@@ -152,6 +166,13 @@ class ProxyService:
     def hung_up(self) -> None:
         """A terminal that closes must not end connections, and there is nothing that could be read again."""
         self._log.info("SIGHUP is ignored: the configuration is read at start only.")
+
+    def upgrade(self) -> None:
+        """Have the program start anew from what is on disk now, and take over from this one."""
+        if not self._is_stopping:
+            upgrading = Deferred.fromCoroutine(self._succession.upgrade())
+            upgrading.addCallback(lambda is_done: self.stop() if is_done else None)
+            upgrading.addErrback(self._upgrade_failed)
 
     async def _start(self) -> None:
         raise_file_limit(self._config, self._log)
@@ -206,6 +227,7 @@ class ProxyService:
         await self._supervisor.listen(worker)
         if self._crew is not None:
             await self._crew.opened()
+        await self._succession.take_over(self._movable(worker))
         self._worker = worker
         self.target.is_ready = True
         log.info(
@@ -219,6 +241,13 @@ class ProxyService:
             return self._new_worker(snapshot)
         self._crew.apply(snapshot)
         return self._crew
+
+    def _movable(self, worker: WorkerRole) -> Movable:
+        if self._crew is not None:
+            return self._crew
+        assert isinstance(worker, Worker)
+        options = socket_options(self._config)
+        return OwnWorker(worker, lambda moved, factory: attach_accepted(moved, factory, options))
 
     def _new_crew(self, staff: Staff) -> Crew:
         config = self._config
@@ -257,6 +286,10 @@ class ProxyService:
         self._failed(failed, "Starting the proxy failed in a way that trying again does not mend")
         self.stop()
 
+    def _upgrade_failed(self, failed: Failure) -> None:
+        self._failed(failed, "The upgrade did not go as planned")
+        self.stop()
+
     def _failed(self, failed: Failure, text: str) -> None:
         self.exit_code = _FAILED
         self._log.error(text, failed)
@@ -293,9 +326,11 @@ class ProxyService:
 
 def run(config: Config, log: Log) -> int:
     """Run the proxy until a signal ends it; the exit code."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until it can be heeded
     try:
-        saved = at_start(config, log)
-    except UnusableFileError as unusable:
+        given = received()
+        saved = at_start(config, log) if given is None else inherited(config, given.saved)
+    except (UnusableFileError, UnknownEstateError) as unusable:
         log.error(f"Error at startup: {unusable} Aborting startup.")
         return _UNUSABLE
     install_reactor()
@@ -303,14 +338,24 @@ def run(config: Config, log: Log) -> int:
 
     count = config.worker_count() or allowed_cpus()
     threads = in_threads_of(reactor)
-    staff = Staff(count, launcher(reactor, threads), handing(config)) if count > 1 else None
-    service = ProxyService(config, log, reactor, dialling(config), listening(config), saved, threads, staff)
+    incoming = Incoming(Gate(), log) if given is not None else None
+    way, entrance = listening(config), handing(config)
+    if given is not None and incoming is not None:
+        way = adopting(way, given.listeners, incoming.gate, socket_options(config))
+        entrance = adopting(entrance, given.listeners, incoming.gate, None)
+    staff = Staff(count, launcher(reactor, threads), entrance) if count > 1 else None
+    begin_upgrade = beginner(threads)
+    service = ProxyService(config, log, reactor, dialling(config), way, saved, threads, staff, begin_upgrade, incoming)
 
     def begin() -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, service.stop)
         loop.add_signal_handler(signal.SIGHUP, service.hung_up)
+        loop.add_signal_handler(signal.SIGUSR2, service.upgrade)
+        if given is not None:
+            with given.channel:
+                adopt(reactor, given.channel, incoming)
         log.info("SIGINT/SIGTERM listener started.")
         service.start()
 

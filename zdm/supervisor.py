@@ -7,7 +7,7 @@ to the workers, and accepts client connections for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
@@ -120,6 +120,10 @@ class Supervisor:
         factory = ClientFactory(worker, config.proxy_max_client_connections, self._log)
         endpoint = self._listening(config.proxy_listen_address, config.proxy_listen_port)
         self._port = await endpoint.listen(factory)
+
+    def listeners(self) -> list[Any]:
+        """The sockets at which clients are accepted."""
+        return [] if self._port is None else cast(Any, self._port).listeners()
 
     async def stop_listening(self) -> None:
         """Accept no more clients."""

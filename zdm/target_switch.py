@@ -115,8 +115,16 @@ class TargetSwitch:
         return Deferred.fromCoroutine(self._switch(wanted, peer, force))
 
     def close(self) -> None:
-        """Shutdown has begun."""
+        """Shutdown has begun, or another process has taken over."""
         self._is_closed = True
+
+    def reopen(self) -> None:
+        """The other process has failed."""
+        self._is_closed = False
+
+    def inherit(self, record: TargetRecord) -> Deferred[str]:
+        """What the process before was told last: fires when every worker has it."""
+        return succeed("") if record == self._state.target else self._tell(record)
 
     def recorded(self) -> Deferred[None]:
         """Fires when all changes so far are in the audit file, or could not be written."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
@@ -70,6 +70,16 @@ class AdminServer:
             )
         return self._listening
 
+    def listeners(self) -> list[Any]:
+        """The sockets that it listens at."""
+        return [] if self._listening is None else cast(Any, self._listening).listeners()
+
+    async def stop_listening(self) -> None:
+        """Accept no more connections; those that are open get one answer each."""
+        self._site.is_leaving = True
+        if self._listening is not None:
+            await (self._listening.stopListening() or succeed(None))
+
     def stop(self) -> Deferred[None]:
         """Fires when requests under way are answered and all connections closed, after 5 seconds in any case."""
         _log.info("Shutting down httpzdmproxy server, waiting up to 5 seconds.")
@@ -79,8 +89,7 @@ class AdminServer:
         return ending
 
     async def _end(self) -> None:
-        if self._listening is not None:
-            await (self._listening.stopListening() or succeed(None))
+        await self.stop_listening()
         await self._site.until_idle()
         await self._connections.close_all()
 
@@ -93,6 +102,8 @@ class _QuietSite(Site):
 
     def __init__(self, resource: IResource, clock: IReactorTime) -> None:
         super().__init__(resource, BoundedRequest, reactor=clock, parsePOSTFormSubmission=False)
+        self.is_leaving = False
+        """A connection is closed after its next answer, so that who asks again asks the next process."""
         self._open = 0
         self._idle: Deferred[None] | None = None
 
@@ -102,6 +113,9 @@ class _QuietSite(Site):
     def getResourceFor(self, request: Any) -> IResource:
         self._open += 1
         request.notifyFinish().addBoth(self._answered)
+        if self.is_leaving:
+            request.channel.persistent = False
+            request.setHeader(b"connection", b"close")
         found: IResource = super().getResourceFor(request)
         return found
 

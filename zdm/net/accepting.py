@@ -66,6 +66,10 @@ class HandingPort:
     def getHost(self) -> Address:
         return self._host
 
+    def listeners(self) -> list[Any]:
+        """The sockets."""
+        return list(self._listeners) if self._is_open else []
+
     def _pause(self) -> None:
         if self._resting is not None:
             self._resting.cancel()

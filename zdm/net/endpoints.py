@@ -90,6 +90,10 @@ class Port:
     def getHost(self) -> Address:
         return self._host
 
+    def listeners(self) -> list[Any]:
+        """The sockets, as the loop shows them."""
+        return list(self._server.sockets)
+
 
 @implementer(IStreamServerEndpoint)
 class ServerEndpoint:

@@ -106,6 +106,13 @@ class AcceptedLogins:
         """What is to be kept for the next process; who was accepted last comes last."""
         return tuple(login.record for logins in self._kept.values() for login in logins)
 
+    def adopt(self, records: Iterable[LoginRecord]) -> None:
+        """Another process has kept these too."""
+        known = set(self.records())
+        for record in records:
+            if record not in known:
+                self._keep(_Login(record))
+
     def accepted(self, credentials: Credentials) -> None:
         """Target has let these in."""
         self._learn(credentials, True)

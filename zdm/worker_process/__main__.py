@@ -15,7 +15,7 @@ from zdm.net.transport import SocketOptions
 def main(number: int, descriptor: int) -> None:
     """Runs until the channel, which is at `descriptor`, is closed."""
     # the supervisor is told by these signals to end its workers in good order
-    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(signal_number, signal.SIG_IGN)
     log = start(worker=number)
     install_reactor()

@@ -136,6 +136,12 @@ class StatementForgotten(Command):
     requiresAnswer = False
 
 
+class ListStatements(Command):
+    """To a worker: all statements that it knows."""
+
+    response = [(b"found", Whole())]
+
+
 class FindStatements(Command):
     """From a worker, and passed on to the others: who knows these ids? Both are lists as `statements` writes them."""
 

@@ -26,7 +26,7 @@ from zdm.metrics import Meter, merge
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
 from zdm.worker_process import counters, statements
-from zdm.worker_process.moves import Moves
+from zdm.worker_process.moves import Give, Moves
 from zdm.worker_process.remote import SLOW, RemoteWorker, described
 from zdm.worker_process.sessions import Parcel
 from zdm.worker_process.snapshots import WorkerSettings, packed
@@ -167,6 +167,24 @@ class Crew:
         self._turn_away()
         draining = [worker.drain(limit) for worker in self._workers() if worker.is_there]
         return DeferredList(draining).addCallback(lambda _: None)
+
+    def release(self, limit: float, give: Give) -> Deferred[int]:
+        """Give all sessions away, each when it is at rest; fires with how many have not come to rest in time."""
+        return self._moves.release(limit, give)
+
+    def welcome(self, parcel: Parcel) -> Deferred[None]:
+        """A session comes from elsewhere: fires when a worker has it, or it was closed."""
+        return self._moves.pass_on(None, parcel)
+
+    def statements(self) -> Deferred[bytes]:
+        """What all workers know."""
+        asking = DeferredList([worker.list_statements() for worker in self._serving()], consumeErrors=True)
+        return asking.addCallback(lambda results: statements.joined(found for is_there, found in results if is_there))
+
+    def learn(self, found: bytes) -> None:
+        """All workers are told of these statements."""
+        for worker in self._serving():
+            worker.learn(found)
 
     def pids(self) -> list[int]:
         """The processes that there are now."""

@@ -176,6 +176,11 @@ class HostedWorker(AMP):
             self._worker.shared.prepared.drop(prepared_id)
         return {}
 
+    @commands.ListStatements.responder
+    def _list_statements(self) -> dict[str, Any]:
+        entries = {} if self._worker is None else self._worker.shared.prepared.entries
+        return {"found": statements.dumped(entries.values())}
+
     @commands.FindStatements.responder
     def _find_statements(self, wanted: bytes) -> dict[str, Any]:
         entries = {} if self._worker is None else self._worker.shared.prepared.entries

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from zdm.worker_process.remote import RemoteWorker
@@ -25,6 +25,10 @@ MOST_AT_ONCE: Final = 8
 _MARGIN: Final = 1.1
 
 
+Give = Callable[[Parcel], Deferred[None]]
+"""Fires when somebody else has the session's descriptors, fails where nobody ever will."""
+
+
 class Moves:
     """Of the sessions of those workers that `serving` gives."""
 
@@ -33,16 +37,28 @@ class Moves:
         self._clock: Final = clock
         self._timer: IDelayedCall | None = None
         self._is_over = False
+        self._give: Give | None = None
 
-    def pass_on(self, worker: RemoteWorker, parcel: Parcel) -> Deferred[None]:
+    def pass_on(self, worker: RemoteWorker | None, parcel: Parcel) -> Deferred[None]:
         """Give a session that has left `worker` to the one that has the fewest; fires when that is done.
 
-        Where there is none, or it ends meanwhile, the session is closed.
+        Where there is none, or it ends meanwhile, the session is closed. While all leave, it goes where they go.
         """
-        others = [other for other in self._serving() if other is not worker]
-        receiver = min(others, key=lambda other: other.clients, default=worker if worker.is_there else None)
-        giving = succeed(None) if receiver is None else maybeDeferred(receiver.hand_session, parcel)
+        giving = maybeDeferred(self._give or self._receiver(worker), parcel)
         return giving.addBoth(lambda _: parcel.close())
+
+    def release(self, limit: float, give: Give) -> Deferred[int]:
+        """Have all sessions leave, each when it is at rest; fires with how many stay when `limit` seconds are over."""
+        self.stop()
+        self._give = give
+        releasing = DeferredList([worker.release(limit) for worker in self._serving()])
+        return releasing.addCallback(lambda results: sum(left for _, left in results))
+
+    def _receiver(self, worker: RemoteWorker | None) -> Give:
+        others = [other for other in self._serving() if other is not worker]
+        sender = worker if worker is not None and worker.is_there else None
+        receiver = min(others, key=lambda other: other.clients, default=sender)
+        return _nobody if receiver is None else receiver.hand_session
 
     def weigh(self) -> None:
         """Figures have changed: if one worker has too many, some of its sessions move soon."""
@@ -67,3 +83,7 @@ class Moves:
         workers = self._serving()
         share = sum(worker.clients for worker in workers) / max(1, len(workers))
         return [(each, int(each.clients - share)) for each in workers if each.clients > share * _MARGIN + 1]
+
+
+def _nobody(_: Parcel) -> Deferred[None]:
+    return succeed(None)

@@ -171,6 +171,10 @@ class RemoteWorker(AMP):
         """What it knows of these ids; fails where it ends meanwhile."""
         return self._ask(commands.FindStatements, wanted=wanted).addCallback(lambda answer: answer["found"])
 
+    def list_statements(self) -> Deferred[bytes]:
+        """All that it knows; fails where it ends meanwhile."""
+        return self._ask(commands.ListStatements).addCallback(lambda answer: answer["found"])
+
     def learn(self, statement: bytes) -> None:
         """Another worker has learned this."""
         self.callRemote(commands.StatementMade, statement=statement)
