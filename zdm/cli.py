@@ -1,9 +1,10 @@
 """The command line: which configuration, and what to do with it. Spec section 9.1.
 
 `zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy sandbox` runs
-Cassandra nodes in memory, `zdm-proxy target` switches the target of running proxies off and on. Options may be written
-as the reference has them, with one dash or two, `-config FILE` or `-config=FILE`. Exit codes: 0, 2 for a command line
-that cannot be understood, 255 for a configuration that cannot be used, else what the service says; `target` has more.
+Cassandra nodes in memory, `zdm-proxy target` switches the target of running proxies off and on, `zdm-proxy upgrade` has
+a new program take over. Options may be written as the reference has them, with one dash or two, `-config FILE` or
+`-config=FILE`. Exit codes: 0, 2 for a command line that cannot be understood, 255 for a configuration that cannot be
+used, else what the service says; `target` and `upgrade` have more.
 
 What runs the reactor is imported only when it is about to run, and the configuration's libraries when it is about to be
 read: the target must be switched off at once.
@@ -71,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from zdm.target_command import commands as target_command
 
         return target_command.run(options)
+    if options.command == "upgrade":
+        from zdm.upgrade import command as upgrade_command
+
+        return upgrade_command.run(options)
     return _with_configuration(options)
 
 
@@ -147,6 +152,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
         target_command.add_arguments(target)
         _add_configuration(target, config=argparse.SUPPRESS, set_name="set_after")
+    text = "have a new program take over from a running proxy, without downtime"
+    upgrade = commands.add_parser("upgrade", help=text, description=_sentence(text), allow_abbrev=False)
+    if "upgrade" in given:
+        from zdm.upgrade import command as upgrade_command
+
+        upgrade_command.add_arguments(upgrade)
     return parser
 
 

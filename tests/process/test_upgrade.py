@@ -18,6 +18,7 @@ from tests.process.answers import BAD_CREDENTIALS
 from tests.process.awaiting import until
 from tests.process.conftest import StartProxy
 from tests.process.connection import CqlConnection
+from tests.process.programs import Program, proxy_command
 from tests.process.running_proxy import Proxy
 from tests.process.sandbox import Sandbox
 
@@ -25,6 +26,7 @@ SERVES = r"Upgrade: the new program serves, as process (\d+)\."
 FAILED = "The upgrade failed, this process goes on serving: "
 
 Successor = Callable[[Proxy], int]
+Ended = Callable[[Proxy], None]
 
 
 @pytest.fixture
@@ -43,6 +45,19 @@ def successor() -> Iterator[Successor]:
     yield upgrade
     for pid in pids:
         end(pid)
+
+
+@pytest.fixture
+def ended() -> Iterator[Ended]:
+    """Has the new program of a proxy that was upgraded otherwise end with the test."""
+    pids: list[int] = []
+    yield lambda running: pids.append(int(re.findall(SERVES, running.log())[-1]))
+    for pid in pids:
+        end(pid)
+
+
+def upgrade_command(directory: Path, *arguments: str) -> Program:
+    return Program([*proxy_command(), "upgrade", *arguments], {}, directory)
 
 
 def is_there(pid: int) -> bool:
@@ -164,6 +179,19 @@ def test_an_upgrade_under_load_fails_no_request_and_closes_no_connection(
     assert workers_of(pid) == (after if after > 1 else 0)
     for client in clients:
         client.close()
+
+
+def test_the_command_has_a_proxy_upgraded(sandbox: Sandbox, proxy: StartProxy, tmp_path: Path, ended: Ended) -> None:
+    """It knows a proxy from another process, and a supervisor from a worker."""
+    running = proxy(*sandbox.clusters, workers=2)
+    client = running.client()
+    for stranger in (os.getpid(), running.children()[0]):
+        assert upgrade_command(tmp_path, str(stranger)).wait() == 2
+    file = tmp_path / "pid"
+    file.write_text(f"{running.program.pid}\n")
+    assert upgrade_command(tmp_path, "--pid-file", str(file), "--wait", "20").wait() == 0
+    ended(running)
+    assert client.query("SELECT key FROM system.local").rows == [("local",)]
 
 
 def test_a_program_that_was_upgraded_can_be_upgraded_again(
