@@ -18,6 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from zdm.activation import activated
 from zdm.admin.access import SHUT, Access
 from zdm.admin.health import Health
 from zdm.config import Config
@@ -34,15 +35,16 @@ from zdm.net.control import ControlError
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, attach_accepted, install_reactor
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
+from zdm.notifying import notifier
 from zdm.settings import new_meter, proxy_topology
 from zdm.sockets import dialling, handing, listening, raise_file_limit, socket_options
 from zdm.state_file import SavedState, UnusableFileError
-from zdm.succession import Succession, adopting
+from zdm.succession import Lineage, Succession, adopting
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
 from zdm.upgrade.estate import UnknownEstateError, received
 from zdm.upgrade.incoming import Incoming
-from zdm.upgrade.outgoing import Begin, beginner
+from zdm.upgrade.outgoing import beginner
 from zdm.upgrade.roles import Movable, OwnWorker
 from zdm.worker_process.channel import adopt
 from zdm.worker_process.crew import Crew, Launch
@@ -54,6 +56,9 @@ _LONGEST_RETRY: Final = 10.0
 _FILES_LIMIT: Final = 5.0
 _FAILED: Final = 1
 _UNUSABLE: Final = 255  # as a configuration that cannot be used
+
+
+ALONE: Final = Lineage()
 
 
 class Staff(NamedTuple):
@@ -77,13 +82,12 @@ class ProxyService:
         saved: SavedState | None = None,
         run: Run | None = None,
         staff: Staff | None = None,
-        begin: Begin | None = None,
-        incoming: Incoming | None = None,
+        lineage: Lineage = ALONE,
     ) -> None:
         """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
 
         `saved` is what the process before has left, `run` where work goes that takes long: threads of the reactor.
-        `begin` starts the new program at an upgrade, `incoming` is the way from the old one.
+        `lineage` is what an upgrade needs.
         """
         from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
@@ -114,7 +118,7 @@ class ProxyService:
         resource = AdminApp(self, config.metrics_enabled, self._access, self._children).resource()
         self._admin: Final = AdminServer(resource, address, port, reactor, listening(address, port))
         self._succession: Final = Succession(
-            config, self._supervisor, self._admin, self._state, self._logins, self.target, reactor, log, begin, incoming
+            config, self._supervisor, self._admin, self._state, self._logins, self.target, reactor, log, lineage
         )
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
@@ -154,7 +158,7 @@ class ProxyService:
             return
         self._is_stopping = True
         self.target.close()
-        self._succession.give_up()
+        self._succession.stop()
         if self._worker is None:
             self._log.info("Cancellation detected. Aborting proxy startup...")
         if self._starting is not None:
@@ -338,14 +342,15 @@ def run(config: Config, log: Log) -> int:
 
     count = config.worker_count() or allowed_cpus()
     threads = in_threads_of(reactor)
-    incoming = Incoming(Gate(), log) if given is not None else None
-    way, entrance = listening(config), handing(config)
-    if given is not None and incoming is not None:
-        way = adopting(way, given.listeners, incoming.gate, socket_options(config))
-        entrance = adopting(entrance, given.listeners, incoming.gate, None)
-    staff = Staff(count, launcher(reactor, threads), entrance) if count > 1 else None
-    begin_upgrade = beginner(threads)
-    service = ProxyService(config, log, reactor, dialling(config), way, saved, threads, staff, begin_upgrade, incoming)
+    gate = Gate(is_open=given is None)
+    incoming = None if given is None else Incoming(gate, log)
+    listeners = activated(config, log) if given is None else given.listeners
+    way = adopting(listening(config), listeners, gate, socket_options(config))
+    staff = Staff(count, launcher(reactor, threads), adopting(handing(config), listeners, gate, None))
+    lineage = Lineage(beginner(threads), incoming, notifier(log))
+    service = ProxyService(
+        config, log, reactor, dialling(config), way, saved, threads, staff if count > 1 else None, lineage
+    )
 
     def begin() -> None:
         loop = asyncio.get_running_loop()

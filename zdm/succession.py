@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -21,12 +21,22 @@ from zdm.net.adopted import AdoptedEndpoint, Gate, duplicates
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import in_time
 from zdm.net.transport import SocketOptions
+from zdm.notifying import READY, STOPPING, Notify, main_process, silent
 from zdm.state_file import SavedState
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch
 from zdm.upgrade.incoming import Incoming
 from zdm.upgrade.outgoing import Begin, Upgrade
 from zdm.upgrade.roles import Movable
+
+
+class Lineage(NamedTuple):
+    """What is around this process: how a new program is started, the way from the old one, and who is told of both."""
+
+    begin: Begin | None = None
+    incoming: Incoming | None = None
+    notify: Notify = silent
+
 
 _FILES_LIMIT: Final = 3.0
 """Seconds that the handover waits for a file that is being written."""
@@ -45,10 +55,8 @@ class Succession:
         switch: TargetSwitch,
         reactor: Any,
         log: Log,
-        begin: Begin | None,
-        incoming: Incoming | None,
+        lineage: Lineage,
     ) -> None:
-        """`begin` starts a new program; `incoming` is the way from the old one, where there is one."""
         self._config: Final = config
         self._supervisor: Final = supervisor
         self._admin: Final = admin
@@ -57,8 +65,10 @@ class Succession:
         self._switch: Final = switch
         self._reactor: Final = reactor
         self._log: Final = log
-        self._begin: Final = begin
-        self._incoming: Final = incoming
+        self._begin: Final = lineage.begin
+        self._incoming: Final = lineage.incoming
+        self._notify: Final = lineage.notify
+        self._has_made_way = False
         self._workers: Movable | None = None
         self._upgrade: Upgrade | None = None
 
@@ -67,7 +77,9 @@ class Succession:
     async def take_over(self, workers: Movable) -> None:
         """Clients could be served; returns when they are."""
         self._workers = workers
-        if self._incoming is not None:
+        if self._incoming is None:
+            self._notify(READY)
+        else:  # the old program tells who serves now
             await self._incoming.take_over(self)
 
     async def upgrade(self) -> bool:
@@ -84,8 +96,10 @@ class Succession:
         finally:
             self._upgrade = None
 
-    def give_up(self) -> None:
-        """This process is told to end: no other is to take over."""
+    def stop(self) -> None:
+        """This process is about to end: no other is to take over, unless it has."""
+        if not self._has_made_way:
+            self._notify(STOPPING)
         if self._upgrade is not None:
             self._upgrade.give_up()
 
@@ -142,6 +156,8 @@ class Succession:
 
     def handed_over(self, pid: int) -> None:
         """The new program serves."""
+        self._has_made_way = True
+        self._notify(main_process(pid))
         self._log.info(f"Upgrade: the new program serves, as process {pid}. Sessions move there.")
 
     # The program that comes
