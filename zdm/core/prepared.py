@@ -111,9 +111,9 @@ class PreparedCache:
     __slots__ = ("entries", "limit", "others")
 
     def __init__(self, limit: int = DEFAULT_ENTRIES, others: OtherWorkers | None = None) -> None:
-        """`others` is None where this cache is the only one."""
+        """`others` is None where this cache is the only one; that may change."""
         self.limit: Final = max(1, limit)
-        self.others: Final = others
+        self.others = others
         self.entries: Final[dict[bytes, PreparedStatement]] = {}
 
     def __len__(self) -> int:

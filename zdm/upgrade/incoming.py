@@ -18,7 +18,7 @@ from zdm.net.adopted import Gate
 from zdm.state_file import SavedState
 from zdm.upgrade import words
 from zdm.upgrade.roles import Movable
-from zdm.worker_process.commands import TakeSession
+from zdm.worker_process.commands import StatementMade, TakeSession
 from zdm.worker_process.sessions import received
 
 
@@ -55,6 +55,15 @@ class Incoming(AMP):
         self.gate.open()
         if self._is_there:
             self.callRemote(words.Serving)
+            heir.workers().tell(self._tell)
+
+    def _tell(self, statement: bytes) -> None:
+        self.callRemote(StatementMade, statement=statement)
+
+    @StatementMade.responder
+    def _statement_made(self, statement: bytes) -> dict[str, Any]:
+        self._heir.workers().learn(statement)
+        return {}
 
     @TakeSession.responder
     def _take_session(self, **arguments: Any) -> Deferred[dict[str, Any]]:
@@ -62,5 +71,7 @@ class Incoming(AMP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The old program has ended."""
+        if self._is_there and self.gate.is_open:
+            self._heir.workers().tell(None)
         self._is_there = False
         super().connectionLost(reason)

@@ -24,7 +24,7 @@ from zdm.state_file import SavedState
 from zdm.upgrade import estate, words
 from zdm.upgrade.roles import Movable
 from zdm.worker_process.channel import adopt
-from zdm.worker_process.commands import TakeSession
+from zdm.worker_process.commands import StatementMade, TakeSession
 from zdm.worker_process.launch import Child
 from zdm.worker_process.remote import Process, described
 from zdm.worker_process.sessions import Parcel
@@ -76,6 +76,8 @@ class Successor(AMP):
         self._serving: Final[Deferred[None]] = Deferred()
         self._clock: Final = clock
         self._limit: IDelayedCall | None = None
+        self.is_there = True
+        self._is_serving = False
 
     def serving(self) -> Deferred[None]:
         """Fires when the new program accepts clients; fails with UpgradeFailed. To be asked once."""
@@ -98,12 +100,22 @@ class Successor(AMP):
 
     async def _testament(self) -> dict[str, bytes]:
         await self._outgoing.settle()
+        self._outgoing.workers().tell(self._tell)
         known = await self._outgoing.workers().statements()
         return {"state": self._outgoing.saved().model_dump_json().encode(), "statements": known}
+
+    def _tell(self, statement: bytes) -> None:
+        self.callRemote(StatementMade, statement=statement)
+
+    @StatementMade.responder
+    def _statement_made(self, statement: bytes) -> dict[str, Any]:
+        self._outgoing.workers().learn(statement)
+        return {}
 
     @words.Serving.responder
     def _serves(self) -> dict[str, Any]:
         if not self._serving.called:
+            self._is_serving = True
             self._wait_no_longer()
             self._serving.callback(None)
         return {}
@@ -115,8 +127,10 @@ class Successor(AMP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The new program has ended, or it is killed: one that serves is not this one's any more."""
+        self.is_there = False  # before those are told who wait for an answer
         super().connectionLost(reason)
-        if not self._serving.called:
+        self._outgoing.workers().tell(None)
+        if not self._is_serving:
             self.process.kill()
             self.process.ended().addCallback(lambda code: self._fail(f"the new program {described(code)}"))
 
@@ -149,7 +163,10 @@ class Upgrade:
         self._is_given_up = False
 
     async def run(self) -> bool:
-        """Whether the new program has taken over: then all is done but to end."""
+        """Whether the new program has taken over: then all is done but to end.
+
+        Raises UpgradeFailed where it has ended too early for some sessions, and this one accepts no clients any more.
+        """
         try:
             successor = self._start()
             await successor.serving()
@@ -163,6 +180,8 @@ class Upgrade:
         await outgoing.stop_accepting()
         outgoing.handed_over(successor.process.pid)
         left = await outgoing.workers().release(outgoing.drain_limit(), successor.give)
+        if not successor.is_there:
+            raise UpgradeFailed("the new program has ended while sessions moved there")
         self._log.info(f"All sessions at rest are with the new program; {left} are not at rest.")
         return True
 

@@ -6,9 +6,10 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from zdm.core.prepared import PreparedStatement
 from zdm.net.moving import Attach, Moved
 from zdm.worker_process import statements
-from zdm.worker_process.moves import Give
+from zdm.worker_process.moves import Give, Tell
 from zdm.worker_process.sessions import Dispatch, Parcel, packed, unpacked
 from zdm.workers import Worker
 
@@ -27,6 +28,22 @@ class Movable(Protocol):
 
     def learn(self, found: bytes) -> None:
         """These are known elsewhere."""
+
+    def tell(self, others: Tell | None) -> None:
+        """From now on another process is told of each statement that is made; None: no more."""
+
+
+class _Others:
+    """What a cache knows of another process. What that has of forgotten statements it finds out by itself."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell: Final = tell
+
+    def made(self, entry: PreparedStatement) -> None:
+        self._tell(statements.dumped([entry]))
+
+    def forgotten(self, prepared_id: bytes) -> None:
+        """Its next EXECUTE there is answered UNPREPARED, as it was here."""
 
 
 class OwnWorker:
@@ -64,3 +81,7 @@ class OwnWorker:
         """These are known elsewhere."""
         for entry in statements.loaded(found):
             self._worker.shared.prepared.adopt(entry)
+
+    def tell(self, others: Tell | None) -> None:
+        """From now on another process is told of each statement that is made; None: no more."""
+        self._worker.shared.prepared.others = None if others is None else _Others(others)

@@ -26,7 +26,7 @@ from zdm.metrics import Meter, merge
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
 from zdm.worker_process import counters, statements
-from zdm.worker_process.moves import Give, Moves
+from zdm.worker_process.moves import Give, Moves, Tell
 from zdm.worker_process.remote import SLOW, RemoteWorker, described
 from zdm.worker_process.sessions import Parcel
 from zdm.worker_process.snapshots import WorkerSettings, packed
@@ -186,6 +186,10 @@ class Crew:
         for worker in self._serving():
             worker.learn(found)
 
+    def tell(self, others: Tell | None) -> None:
+        """From now on another process is told of each statement that is made; None: no more."""
+        self._moves.tell = others
+
     def pids(self) -> list[int]:
         """The processes that there are now."""
         return [worker.process.pid for worker in self._workers()]
@@ -230,6 +234,8 @@ class Crew:
         """The others are told."""
         for other in self._others(worker):
             other.learn(statement)
+        if self._moves.tell is not None:
+            self._moves.tell(statement)
 
     def statement_forgotten(self, worker: RemoteWorker, prepared_id: bytes) -> None:
         """The others are told."""

@@ -29,6 +29,10 @@ Give = Callable[[Parcel], Deferred[None]]
 """Fires when somebody else has the session's descriptors, fails where nobody ever will."""
 
 
+Tell = Callable[[bytes], None]
+"""Takes statements, as `statements` writes them."""
+
+
 class Moves:
     """Of the sessions of those workers that `serving` gives."""
 
@@ -38,6 +42,8 @@ class Moves:
         self._timer: IDelayedCall | None = None
         self._is_over = False
         self._give: Give | None = None
+        self.tell: Tell | None = None
+        """Another process that wants to know of each statement that is made."""
 
     def pass_on(self, worker: RemoteWorker | None, parcel: Parcel) -> Deferred[None]:
         """Give a session that has left `worker` to the one that has the fewest; fires when that is done.
