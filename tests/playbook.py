@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from tests import frames
 from tests.stage import (
     CLIENT,
+    HOSTS,
     ORIGIN,
     ORIGIN_USER,
     TARGET,
@@ -153,6 +154,7 @@ class Play:
         """The connection that the session asked for is open."""
         self._write(f"connected to {side.name}")
         self.connected.add(side)
+        self.session.state.count_for(side, HOSTS[side])
         self._do(lambda: self.session.attached(side, self.now))
 
     def lose(self, side: Side, reason: str = "closed by the other end") -> None:

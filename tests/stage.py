@@ -11,10 +11,12 @@ from zdm.core.credentials import Credentials
 from zdm.core.intercept import SystemTables
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot, TargetMode
+from zdm.core.topology import Endpoint
 from zdm.metrics import Meter
 from zdm.protocol.opcodes import opcode_name
 
 CLIENT, ORIGIN, TARGET = Side.CLIENT, Side.ORIGIN, Side.TARGET
+HOSTS = {ORIGIN: Endpoint("127.0.90.1", 9042), TARGET: Endpoint("127.0.90.11", 9042)}
 ORDERS = ((ORIGIN, TARGET), (TARGET, ORIGIN))
 ORIGIN_USER = Credentials("origin_user", "origin_password")
 TARGET_USER = Credentials("target_user", "target_password")

@@ -21,6 +21,7 @@ RINGS = {
     "zdm.cql": 1,
     "zdm.core": 2,
     "zdm.exposition": 2,
+    "zdm.families": 2,
     "zdm.metrics": 2,
     "zdm.activation": 4,
     "zdm.admin": 3,

@@ -4,80 +4,65 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from zdm.exposition import Family, Sample, go_number, render, render_families
+from zdm.core.clusters import Side
+from zdm.exposition import Family, Sample, go_number, render_families
+from zdm.families import render
 from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, Spans, merge
 
-# What the Go proxy 2.4.2 exposes of itself after one write, then two connections with two writes and two reads, without
-# its per-node families and all but the first and last buckets.
-REFERENCE = """\
-# HELP zdm_client_connections_total Number of client connections currently open
-# TYPE zdm_client_connections_total gauge
-zdm_client_connections_total 0
-# HELP zdm_proxy_failed_connections_total Running total of failed requests due to inability to connect to given cluster
-# TYPE zdm_proxy_failed_connections_total counter
-zdm_proxy_failed_connections_total{cluster="origin"} 0
-zdm_proxy_failed_connections_total{cluster="target"} 0
-# HELP zdm_proxy_failed_reads_total Running total of failed reads
-# TYPE zdm_proxy_failed_reads_total counter
-zdm_proxy_failed_reads_total{cluster="origin"} 0
-zdm_proxy_failed_reads_total{cluster="target"} 0
-# HELP zdm_proxy_failed_writes_total Running total of failed writes
-# TYPE zdm_proxy_failed_writes_total counter
-zdm_proxy_failed_writes_total{failed_on="both"} 0
-zdm_proxy_failed_writes_total{failed_on="origin"} 0
-zdm_proxy_failed_writes_total{failed_on="target"} 0
-# HELP zdm_proxy_inflight_requests_total Number of requests currently in flight in the proxy
-# TYPE zdm_proxy_inflight_requests_total gauge
-zdm_proxy_inflight_requests_total{type="reads_origin"} 0
-zdm_proxy_inflight_requests_total{type="reads_target"} 0
-zdm_proxy_inflight_requests_total{type="writes"} 0
-# HELP zdm_proxy_request_duration_seconds Histogram that tracks the latency of requests at proxy entry point
-# TYPE zdm_proxy_request_duration_seconds histogram
-zdm_proxy_request_duration_seconds_bucket{type="reads_origin",le="0.001"} 2
-zdm_proxy_request_duration_seconds_bucket{type="reads_origin",le="+Inf"} 2
-zdm_proxy_request_duration_seconds_sum{type="reads_origin"} 0.000356519
-zdm_proxy_request_duration_seconds_count{type="reads_origin"} 2
-zdm_proxy_request_duration_seconds_bucket{type="reads_target",le="0.001"} 0
-zdm_proxy_request_duration_seconds_bucket{type="reads_target",le="+Inf"} 0
-zdm_proxy_request_duration_seconds_sum{type="reads_target"} 0
-zdm_proxy_request_duration_seconds_count{type="reads_target"} 0
-zdm_proxy_request_duration_seconds_bucket{type="writes",le="0.001"} 3
-zdm_proxy_request_duration_seconds_bucket{type="writes",le="+Inf"} 3
-zdm_proxy_request_duration_seconds_sum{type="writes"} 0.0009527240000000001
-zdm_proxy_request_duration_seconds_count{type="writes"} 3
-# HELP zdm_pscache_entries_total Number of entries currently in the prepared statement cache
-# TYPE zdm_pscache_entries_total gauge
-zdm_pscache_entries_total 2
-# HELP zdm_pscache_miss_total Running total of prepared statement cache misses in the proxy
-# TYPE zdm_pscache_miss_total counter
-zdm_pscache_miss_total 0
-"""
+DATA = Path(__file__).parent / "data"
+ORIGIN_NODE, TARGET_NODE = "127.0.0.1:9041", "127.0.0.2:9041"
 OWN = re.compile(
     "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
-    "|target_|inflight_|socket_|worker_)"
+    "|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_)"
 )
-INNER_BUCKET = re.compile(r'_bucket\{.*le="(?!0\.001"|\+Inf")')
 
 
-def after_the_reference_run() -> Meter:
-    meter = Meter()
-    for requests, durations in ((meter.reads_origin, (0.0002, 0.000156519)), (meter.writes, (0.0005, 0.0002, 0.0))):
-        for seconds in durations:
-            requests.duration.observe(seconds)
-    meter.writes.duration.total = 0.0009527240000000001
+def recorded(read_mode: str) -> list[str]:
+    """What the Go proxy showed of itself."""
+    return (DATA / f"metrics-reference-{read_mode}.txt").read_text().splitlines()
+
+
+def durations(histogram: Histogram, lines: list[str], name: str, labels: str) -> None:
+    """So many within the first bucket, and their sum, as it was recorded."""
+    values = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in lines}
+    for _ in range(int(values[f"zdm_{name}_count{{{labels}}}"])):
+        histogram.observe(0.0005)
+    histogram.total = float(values[f"zdm_{name}_sum{{{labels}}}"])
+
+
+def after_the_reference_run(lines: list[str], copies_to: Side | None = None) -> Meter:
+    meter = Meter(copies_to=copies_to)
+    for kind in ("reads_origin", "reads_target", "writes"):
+        durations(getattr(meter, kind).duration, lines, "proxy_request_duration_seconds", f'type="{kind}"')
+    for side, name in ((Side.ORIGIN, ORIGIN_NODE), (Side.TARGET, TARGET_NODE)):
+        node = meter.node(side, name)
+        for kind in ("reads", "writes"):
+            family = f"{side.name.lower()}_request_duration_seconds"
+            durations(getattr(node, kind), lines, family, f'node="{name}",type="{kind}"')
     meter.pscache_entries = 2
     return meter
 
 
-def test_the_same_events_give_the_text_of_the_reference() -> None:
-    """Dashboards, alerts and the peer's tests compare whole lines."""
-    lines = render(after_the_reference_run(), "zdm").splitlines()
-    shown = [line for line in lines if not OWN.search(line) and not INNER_BUCKET.search(line)]
-    assert shown == REFERENCE.splitlines()
+@pytest.mark.parametrize(
+    ("read_mode", "copies_to"),
+    [("primary-only", None), ("dual-async", Side.TARGET)],
+)
+def test_the_same_events_give_the_text_of_the_reference(read_mode: str, copies_to: Side | None) -> None:
+    """Dashboards, alerts and the peer's tests compare whole lines: family by family, label by label, in this order."""
+    lines = recorded(read_mode)
+    shown = render(after_the_reference_run(lines, copies_to), "zdm").splitlines()
+    assert [line for line in shown if not OWN.match(line.removeprefix("# HELP ").removeprefix("# TYPE "))] == lines
+
+
+def test_the_reference_has_24_families_with_copied_reads_and_18_without() -> None:
+    """What the comparison is worth: the recorded text is all that section 8.2 names."""
+    assert len([line for line in recorded("dual-async") if line.startswith("# HELP")]) == 24
+    assert len([line for line in recorded("primary-only") if line.startswith("# HELP")]) == 18
 
 
 def test_bucket_bounds_read_as_go_prints_them() -> None:
@@ -88,8 +73,12 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
-    names = re.findall(r"# HELP (\S+)", render(Meter(), "zdm"))
-    assert names == sorted(names) and len(names) == 20
+    meter = Meter(copies_to=Side.TARGET)
+    assert len(re.findall("# HELP", render(meter, "zdm"))) == 20
+    meter.node(Side.ORIGIN, ORIGIN_NODE)
+    meter.node(Side.TARGET, TARGET_NODE)
+    names = re.findall(r"# HELP (\S+)", render(meter, "zdm"))
+    assert names == sorted(names) and len(names) == 36
 
 
 def test_the_prefix_is_the_operators() -> None:
@@ -105,12 +94,13 @@ def test_without_a_prefix_no_underscore_is_left_over() -> None:
 
 def test_prometheus_reads_the_text() -> None:
     """Its own parser has the last word on the format."""
-    meter = after_the_reference_run()
+    meter = after_the_reference_run(recorded("dual-async"), Side.TARGET)
     meter.client_connections = 7
     found = {family.name: family for family in text_string_to_metric_families(render(meter, "zdm"))}
     assert found["zdm_client_connections_total"].samples[0].value == 7
     assert found["zdm_proxy_request_duration_seconds"].type == "histogram"
     assert found["zdm_proxy_failed_writes"].type == "counter"
+    assert found["zdm_origin_requests_failed"].samples[0].labels == {"error": "client_timeout", "node": ORIGIN_NODE}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +202,64 @@ def test_what_a_worker_counted_outlives_it() -> None:
         assert f"zdm_{gauge}\n" in text
     assert "zdm_target_enabled 1\n" in text
     assert all(getattr(meter, kind).inflight == 0 for kind in Meter.__slots__ if hasattr(getattr(meter, kind), "begun"))
+
+
+def test_nodes_are_merged_by_name_and_what_they_counted_outlives_their_worker() -> None:
+    """Two workers use the same hosts, and a host that is gone keeps its counters."""
+    one, two = Meter(), Meter()
+    for meter, name in ((one, "a:1"), (two, "a:1"), (two, "b:1")):
+        node = meter.node(Side.TARGET, name)
+        node.connections, node.used_streams, node.failed_connections = 2, 3, 4
+        node.writes.observe(0.002)
+        node.answered_with(0x1100)
+        node.left_unanswered()
+    two.retire()
+    lines = render(merge([one, two]), "zdm").splitlines()
+    for line in (
+        'connections_total{node="a:1"} 2',
+        'connections_total{node="b:1"} 0',
+        'used_stream_ids_total{node="a:1"} 3',
+        'failed_connections_total{node="a:1"} 8',
+        'request_duration_seconds_count{node="a:1",type="writes"} 2',
+        'request_duration_seconds_count{node="b:1",type="writes"} 1',
+        'requests_failed_total{error="write_timeout",node="a:1"} 2',
+        'requests_failed_total{error="client_timeout",node="b:1"} 1',
+    ):
+        assert f"zdm_target_{line}" in lines
+    assert one.node(Side.TARGET, "a:1").failed_connections == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (0x1000, "unavailable"),
+        (0x1001, "overloaded"),
+        (0x1100, "write_timeout"),
+        (0x1200, "read_timeout"),
+        (0x1300, "read_failure"),
+        (0x1500, "write_failure"),
+        (0x2500, "unprepared"),
+        (0x0000, "other"),
+        (0x2200, "other"),
+    ],
+)
+def test_errors_are_counted_by_their_class(code: int, name: str) -> None:
+    """Those without one of their own together (section 8.2)."""
+    meter = Meter()
+    meter.node(Side.ORIGIN, "a:1").answered_with(code)
+    found = [line for line in render(meter, "zdm").splitlines() if "requests_failed_total{" in line]
+    assert [line for line in found if not line.endswith(" 0")] == [
+        f'zdm_origin_requests_failed_total{{error="{name}",node="a:1"}} 1'
+    ]
+
+
+def test_nodes_use_the_buckets_of_their_cluster() -> None:
+    """Three lists of bounds, three configuration keys."""
+    meter = Meter([1], [2], [3], Side.ORIGIN)
+    assert meter.node(Side.ORIGIN, "a:1").reads.bounds == [1]
+    assert meter.node(Side.TARGET, "b:1").writes.bounds == [2]
+    assert {name: node.reads.bounds for name, node in meter.async_nodes.by_name.items()} == {"a:1": [3]}
+    assert list(merge([meter]).async_nodes.by_name) == ["a:1"]
 
 
 def test_meters_with_other_bounds_cannot_be_merged() -> None:

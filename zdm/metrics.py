@@ -10,9 +10,26 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from zdm.core.clusters import Side
+from zdm.protocol.errors import ErrorCode
+
 DEFAULT_BOUNDS: Final[Sequence[float]] = (
     0.001, 0.004, 0.007, 0.01, 0.025, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 15,
 )  # fmt: skip
+
+CLIENT_TIMEOUT: Final = "client_timeout"
+_OTHER: Final = "other"
+_ERRORS: Final = {
+    int(ErrorCode.READ_TIMEOUT): "read_timeout",
+    int(ErrorCode.READ_FAILURE): "read_failure",
+    int(ErrorCode.WRITE_TIMEOUT): "write_timeout",
+    int(ErrorCode.WRITE_FAILURE): "write_failure",
+    int(ErrorCode.OVERLOADED): "overloaded",
+    int(ErrorCode.UNAVAILABLE): "unavailable",
+    int(ErrorCode.UNPREPARED): "unprepared",
+}
+ERROR_NAMES: Final = (CLIENT_TIMEOUT, *_ERRORS.values(), _OTHER)
+"""How a node can fail a request, by the names that the reference gives them."""
 
 
 class Histogram:
@@ -21,17 +38,19 @@ class Histogram:
     The last of `counts` has no bound. `total` is the sum of all, in seconds.
     """
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_first", "bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         """`bounds` are seconds, rising."""
         self.bounds: Final[list[float]] = [float(bound) for bound in bounds]
+        self._first: Final[float] = self.bounds[0] if self.bounds else -1.0
         self.counts: list[int] = [0] * (len(self.bounds) + 1)
         self.total: float = 0.0
 
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """What lasted so long, as often as it did."""
+        self.counts[0 if seconds <= self._first else bisect_left(self.bounds, seconds)] += times
+        self.total += seconds * times
 
     def add(self, other: Histogram) -> None:
         """Count what `other` has counted; raises `ValueError` where its bounds are not ours."""
@@ -80,10 +99,77 @@ class RequestMeter:
         """All that were ever sent."""
         return self.inflight + self.cancelled + sum(self.duration.counts)
 
+    def settle(self, seconds: float, times: int = 1) -> None:
+        """So many are settled after that time."""
+        self.inflight -= times
+        self.duration.observe(seconds, times)
+
     def add(self, other: RequestMeter) -> None:
         self.inflight += other.inflight
         self.cancelled += other.cancelled
         self.duration.add(other.duration)
+
+
+class NodeMeter:
+    """What one node of a cluster has answered: every reply in time, by how long after the request's arrival it came.
+
+    `failed` has the replies that were errors, by ERROR_NAMES, and the requests that it left unanswered. `connections`
+    and `used_streams` are of the moment, and filled in when somebody asks. `inflight` is kept of copied reads only.
+    """
+
+    __slots__ = ("connections", "failed", "failed_connections", "inflight", "reads", "used_streams", "writes")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.reads: Final = Histogram(bounds)
+        self.writes: Final = Histogram(bounds)
+        self.failed: Final[dict[str, int]] = dict.fromkeys(ERROR_NAMES, 0)
+        self.connections: int = 0
+        self.failed_connections: int = 0
+        self.used_streams: int = 0
+        self.inflight: int = 0
+
+    def answered_with(self, error_code: int) -> None:
+        """An ERROR came in time."""
+        self.failed[_ERRORS.get(error_code, _OTHER)] += 1
+
+    def left_unanswered(self) -> None:
+        """No answer came in time."""
+        self.failed[CLIENT_TIMEOUT] += 1
+
+    def add(self, other: NodeMeter) -> None:
+        self.reads.add(other.reads)
+        self.writes.add(other.writes)
+        for name, count in other.failed.items():
+            self.failed[name] += count
+        self.connections += other.connections
+        self.failed_connections += other.failed_connections
+        self.used_streams += other.used_streams
+        self.inflight += other.inflight
+
+    def retire(self) -> None:
+        """Whoever counted is gone, and with it what was open."""
+        self.connections = self.used_streams = self.inflight = 0
+
+
+class Nodes:
+    """The nodes of one cluster that clients have used or tried to use, by `host:port`. None is ever removed."""
+
+    __slots__ = ("bounds", "by_name")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds: Final[Sequence[float]] = tuple(bounds)
+        self.by_name: Final[dict[str, NodeMeter]] = {}
+
+    def named(self, name: str) -> NodeMeter:
+        """The node's meter; the first use of the name makes it."""
+        meter = self.by_name.get(name)
+        if meter is None:
+            meter = self.by_name[name] = NodeMeter(self.bounds)
+        return meter
+
+    def add(self, other: Nodes) -> None:
+        for name, meter in other.by_name.items():
+            self.named(name).add(meter)
 
 
 def together(*meters: RequestMeter) -> RequestMeter:
@@ -95,7 +181,10 @@ def together(*meters: RequestMeter) -> RequestMeter:
 
 
 class Meter:
-    """Everything a worker counts (spec 8.3 says when); whoever sees the event adds to the attribute."""
+    """Everything a worker counts (spec 8.3 says when); whoever sees the event adds to the attribute.
+
+    `origin_nodes`, `target_nodes` and `async_nodes` (those that reads are copied to) have the parts of single nodes.
+    """
 
     __slots__ = (
         "client_connections",
@@ -105,12 +194,15 @@ class Meter:
         "failed_reads_target",
         "abandoned_reads",
         "abandoned_writes",
+        "async_nodes",
+        "copies_to",
         "failed_writes_both",
         "failed_writes_origin",
         "failed_writes_target",
         "inflight_bytes",
         "late_answers",
         "mended",
+        "origin_nodes",
         "paused_by_client",
         "paused_by_client_limit",
         "paused_by_origin",
@@ -125,6 +217,7 @@ class Meter:
         "rejected",
         "target_attaching",
         "target_enabled",
+        "target_nodes",
         "timed_out",
         "worker_restarts",
         "writes",
@@ -133,9 +226,20 @@ class Meter:
     )
 
     def __init__(
-        self, origin_bounds: Sequence[float] = DEFAULT_BOUNDS, target_bounds: Sequence[float] = DEFAULT_BOUNDS
+        self,
+        origin_bounds: Sequence[float] = DEFAULT_BOUNDS,
+        target_bounds: Sequence[float] = DEFAULT_BOUNDS,
+        async_bounds: Sequence[float] = DEFAULT_BOUNDS,
+        copies_to: Side | None = None,
     ) -> None:
-        """The bounds, in seconds, are those of the operator's two bucket lists; writes go by origin's."""
+        """The bounds, in seconds, are those of the operator's three bucket lists; writes go by origin's.
+
+        `copies_to` is the cluster that reads are copied to, where they are.
+        """
+        self.copies_to: Final = copies_to
+        self.origin_nodes: Final = Nodes(origin_bounds)
+        self.target_nodes: Final = Nodes(target_bounds)
+        self.async_nodes: Final = Nodes(async_bounds)
         self.reads_origin: Final = RequestMeter(origin_bounds)
         self.reads_target: Final = RequestMeter(target_bounds)
         self.writes: Final = RequestMeter(origin_bounds)
@@ -178,6 +282,16 @@ class Meter:
         else:
             self.abandoned_writes += 1
 
+    def node(self, side: Side, name: str) -> NodeMeter:
+        """The meter of a node that a client uses or tries to use; with it come all that are shown of the node."""
+        if side == self.copies_to:
+            self.async_nodes.named(name)
+        return (self.origin_nodes if side is Side.ORIGIN else self.target_nodes).named(name)
+
+    def nodes(self) -> list[NodeMeter]:
+        """The meters of all nodes."""
+        return [meter for nodes in self._clusters() for meter in nodes.by_name.values()]
+
     def add(self, other: Meter) -> None:
         """Count what `other` has counted. The statement cache is shared, so its fullest copy is its size."""
         self.reads_origin.add(other.reads_origin)
@@ -212,10 +326,15 @@ class Meter:
         self.rejected += other.rejected
         self.timed_out += other.timed_out
         self.worker_restarts += other.worker_restarts
+        for ours, theirs in zip(self._clusters(), other._clusters(), strict=True):
+            ours.add(theirs)
 
     def requests(self) -> int:
         """All reads and writes that were ever sent."""
         return sum(requests.begun for requests in self._kinds())
+
+    def _clusters(self) -> tuple[Nodes, ...]:
+        return self.origin_nodes, self.target_nodes, self.async_nodes
 
     def _kinds(self) -> tuple[RequestMeter, ...]:
         return (
@@ -233,6 +352,8 @@ class Meter:
         for requests in self._kinds():
             requests.cancelled += requests.inflight
             requests.inflight = 0
+        for node in self.nodes():
+            node.retire()
         self.client_connections = self.target_attaching = self.pscache_entries = self.inflight_bytes = 0
         self.target_enabled = 1
 
@@ -243,7 +364,8 @@ def merge(meters: Sequence[Meter]) -> Meter:
     Raises `ValueError` where their bounds differ.
     """
     first = meters[0]
-    merged = Meter(first.reads_origin.duration.bounds, first.reads_target.duration.bounds)
+    bounds = first.origin_nodes.bounds, first.target_nodes.bounds, first.async_nodes.bounds
+    merged = Meter(*bounds, first.copies_to)
     for meter in meters:
         merged.add(meter)
     return merged

@@ -26,7 +26,7 @@ from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
 from zdm.cpus import allowed_cpus
-from zdm.exposition import render
+from zdm.families import render
 from zdm.lasting_state import LastingState, at_start, inherited
 from zdm.log import Log
 from zdm.net.adopted import Gate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from zdm.config import Config
-from zdm.core.clusters import Side
+from zdm.core.clusters import Side, other
 from zdm.core.snapshot import Settings
 from zdm.core.topology import ProxyTopology
 from zdm.metrics import Meter
@@ -56,7 +56,15 @@ def proxy_topology(config: Config) -> ProxyTopology:
 
 def new_meter(config: Config) -> Meter:
     """Counters with the configured latency buckets."""
-    return Meter(config.latency_buckets("origin"), config.latency_buckets("target"))
+    bounds = config.latency_buckets("origin"), config.latency_buckets("target"), config.latency_buckets("async_read")
+    return Meter(*bounds, copies_to(config))
+
+
+def copies_to(config: Config) -> Side | None:
+    """The cluster that reads are copied to, where they are."""
+    if config.read_mode.upper() != "DUAL_ASYNC_ON_SECONDARY":
+        return None
+    return other(Side[config.primary.upper()])
 
 
 def _first_ipv4(host: str) -> str:

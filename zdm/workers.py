@@ -8,6 +8,7 @@ process or in one of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,6 +20,7 @@ from zdm.core.prepared import PreparedCache
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import Phase
+from zdm.core.topology import Endpoint
 from zdm.log import Log
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
@@ -88,7 +90,9 @@ class Worker:
         self.find: Final = find
         self.turns: Final = AttachTurns(workers)
         self._on_change: Final = on_change
-        self._dialers: Final = {side: Dialer(endpoint_factory, clock, timeouts[side]) for side in CLUSTERS}
+        self._dialers: Final = {
+            side: Dialer(endpoint_factory, clock, timeouts[side], partial(self._dial_failed, side)) for side in CLUSTERS
+        }
         self._clients: Final[dict[ClientConnection, None]] = {}
         self.in_flight: Final = InFlight(clock, snapshot.settings, self._shares, log)
         self._quiet_until = 0.0
@@ -129,6 +133,7 @@ class Worker:
         meter.target_enabled = int(self.shared.snapshot.target_enabled)
         meter.target_attaching = self.attaching()
         self.in_flight.fill_in(meter)
+        self._fill_in_nodes(meter)
         return succeed(meter)
 
     def drain(self, limit: float) -> Deferred[None]:
@@ -213,6 +218,15 @@ class Worker:
     def note(self, note: Note) -> None:
         """A line of a session's."""
         self._notes[note.level](note.text)
+
+    def _dial_failed(self, side: Side, endpoint: Endpoint) -> None:
+        self.shared.meter.node(side, str(endpoint)).failed_connections += 1
+
+    def _fill_in_nodes(self, meter: Meter) -> None:
+        for node in meter.nodes():
+            node.connections = node.used_streams = 0
+        for connection in self._clients:
+            connection.count_connections()
 
     def _dial_from(self, snapshot: Snapshot) -> None:
         for side, dialer in self._dialers.items():

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from tests.admin.caller import Call, Proxy, ask
 from zdm.admin.health import ControlHealth, Health
-from zdm.exposition import render
+from zdm.families import render
 from zdm.metrics import Meter
 
 UP = ControlHealth("127.0.0.40:9042", 0, 1)

@@ -68,6 +68,7 @@ def test_a_client_goes_on_where_it_has_moved_to(way: Way) -> None:
     write(client, 2)
     assert way.left_behind == [0]
     assert (way.before.worker.clients(), way.after.worker.clients()) == (0, 1)
+    assert [sum(node.writes.counts) for node in way.after.meter.nodes()] == [1, 1]
     assert way.before.timers() == []
     assert not any(wire.ended for wire in (client.wire, *client.clusters.values()))
 

@@ -19,7 +19,8 @@ from zdm.core.credentials import Credentials
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
-from zdm.metrics import Meter, RequestMeter
+from zdm.families import render
+from zdm.metrics import Meter, Nodes, RequestMeter
 from zdm.net.transport import SocketOptions
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, packed, unpacked_settings, unpacked_snapshot
@@ -71,20 +72,29 @@ def test_settings_arrive_whole() -> None:
 
 def test_counters_arrive_whole() -> None:
     """Every attribute of a meter, also those that are added one day."""
-    sent = Meter((0.1, 1.0), (0.2,))
-    assert set(counters.FIELDS) == set(getattr(Meter, "__slots__", counters.FIELDS))
+    bounds = (0.1, 1.0), (0.2,), (0.3,)
+    sent = Meter(*bounds, TARGET)
+    assert {*counters.FIELDS, "copies_to"} == set(getattr(Meter, "__slots__", [*counters.FIELDS, "copies_to"]))
+    for side in (ORIGIN, TARGET):
+        node = sent.node(side, f"node of {side}")
+        node.connections, node.used_streams, node.inflight, node.failed_connections = 1, 2, 3, 4
+        node.reads.observe(0.15)
+        node.writes.observe(0.25)
+        node.left_unanswered()
     for number, name in enumerate(counters.FIELDS, start=1):
         count = getattr(sent, name)
         if isinstance(count, RequestMeter):
             count.inflight, count.cancelled = number, number + 1
             count.duration.observe(number / 10)
-        else:
+        elif not isinstance(count, Nodes):
             assert isinstance(count, (int, float)), name
             setattr(sent, name, number)
-    came = counters.loaded(counters.dumped(sent), Meter((0.1, 1.0), (0.2,)))
+    came = counters.loaded(counters.dumped(sent), Meter(*bounds, TARGET))
     for name in counters.FIELDS:
         assert counters._dumped(getattr(came, name)) == counters._dumped(getattr(sent, name)), name
     assert came.reads_target.duration.bounds == [0.2]
+    assert len(came.nodes()) == 3  # target's is one that reads are copied to as well
+    assert render(came, "zdm") == render(sent, "zdm")
     json.loads(counters.dumped(sent))
 
 

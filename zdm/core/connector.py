@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import Side
 from zdm.core.pending import PendingRequest
 from zdm.protocol.frames import FrameBuffer
+
+if TYPE_CHECKING:
+    from zdm.metrics import NodeMeter
 
 
 class SideState(Enum):
@@ -73,6 +76,7 @@ class ClusterConnector:
         "keyspace",
         "last_heard",
         "last_heartbeat",
+        "node",
         "outbox",
         "owed",
         "owed_since",
@@ -92,6 +96,8 @@ class ClusterConnector:
         self.last_heartbeat = now
         self.last_heard = now
         self.owed_since = now
+        self.node: NodeMeter | None = None
+        """Counts what the host at the other end answers, where its name is known."""
         self.attempts = 0
         self.retry_at = 0.0
         self.keyspace: str | None = None
@@ -111,9 +117,16 @@ class ClusterConnector:
         self.incoming.clear()
         self.special.clear()
         self.owed = 0
+        self.node = None
         self.keyspace = None
         self.is_stray = False
         return orphans
+
+    def used_ids(self, pending: dict[int, PendingRequest]) -> int:
+        """How many ids are in use on this connection: counted anew, so not to be asked for every request."""
+        bit = int(self.side)
+        awaited = sum(1 for request in pending.values() if request.awaits & bit)
+        return awaited + sum(1 for value in self.special.values() if not isinstance(value, PendingRequest))
 
     def free_id(self, pending: dict[int, PendingRequest], top: int) -> int:
         """The highest id not above `top` that is not in use on this connection. Raises StreamsExhausted."""

@@ -8,7 +8,6 @@ leaves the loop for `Session`'s general path. Nothing here makes an object per r
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,7 @@ from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT
 from zdm.protocol.opcodes import EXECUTE, QUERY
 
 if TYPE_CHECKING:
-    from zdm.metrics import RequestMeter
+    from zdm.metrics import NodeMeter
 
 _TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
 _FIRST_WORD_END: Final = _TEXT + 7
@@ -131,14 +130,19 @@ class DataPath:
         return offset
 
     def answers(self, side: Side, data: bytes) -> int:
-        """Take the whole frames at the start of `data`; the offset of the first that is not whole."""
+        """Take the whole frames at the start of `data`; the offset of the first that is not whole.
+
+        Consecutive answers to requests of one plan that came together are a run, too: they are counted at once.
+        """
         state = self._state
         pending, outbox, now = state.pending, state.outbox, state.now
         expected, longest = state.version | RESPONSE_BIT, state.snapshot.settings.max_frame_bytes
         bit = int(side)
-        special = state.connector(side).special
+        connector = state.connector(side)
+        special, node = connector.special, connector.node
         unpack, size, offset = HEADER.unpack_from, len(data), 0
-        last_started, last_meter, bucket = -1.0, None, 0
+        run: Plan | None = None
+        run_started, heard, settled = 0.0, 0, 0
         while size - offset >= HEADER_LENGTH:
             version, _, stream, opcode, length = unpack(data, offset)
             end = offset + HEADER_LENGTH + length
@@ -154,10 +158,18 @@ class DataPath:
                 or (special and stream in special)
                 or length > longest
             ):
+                if run is not None:
+                    _count(node, run, now - run_started, heard, settled)
+                    run = None
                 self._answered(side, data[offset:end])
                 offset = end
                 continue
             plan = request.plan
+            if plan is not run or request.started != run_started:
+                if run is not None:
+                    _count(node, run, now - run_started, heard, settled)
+                run, run_started, heard, settled = plan, request.started, 0, 0
+            heard += 1
             awaits = request.awaits = request.awaits ^ bit
             if awaits:
                 if plan.keeps & bit:
@@ -173,16 +185,10 @@ class DataPath:
                     outbox.append(data[offset:end])
                 else:
                     outbox.append(request.origin if bit == TARGET_BIT else request.target)
-                meter: RequestMeter | None = plan.meter
-                if meter is not None:
-                    started = request.started
-                    if started != last_started or meter is not last_meter:
-                        last_started, last_meter = started, meter
-                        bucket = bisect_left(meter.duration.bounds, now - started)
-                    meter.inflight -= 1
-                    meter.duration.counts[bucket] += 1
-                    meter.duration.total += now - started
+                settled += 1
             offset = end
+        if run is not None:
+            _count(node, run, now - run_started, heard, settled)
         return offset
 
     def _room(self) -> int:
@@ -215,3 +221,14 @@ class DataPath:
             self._state.origin.outbox.append(data[origin_start:end])
         if sides & TARGET_BIT and target_start < end:
             self._state.target.outbox.append(data[target_start:end])
+
+
+def _count(node: NodeMeter | None, plan: Plan, seconds: float, heard: int, settled: int) -> None:
+    """So many answers of a node came after that time, and so many requests of the plan were settled by them."""
+    meter = plan.meter
+    if meter is None:
+        return
+    if settled:
+        meter.settle(seconds, settled)
+    if node is not None:
+        (node.reads if plan.is_read else node.writes).observe(seconds, heard)

@@ -164,10 +164,7 @@ class Dispatch:
         limit = state.snapshot.settings.stream_limit
         if len(state.pending) + len(connector.special) < limit:
             return True
-        bit = int(connector.side)
-        awaited = sum(1 for request in state.pending.values() if request.awaits & bit)
-        extra = sum(1 for value in connector.special.values() if not isinstance(value, PendingRequest))
-        return awaited + extra < limit
+        return connector.used_ids(state.pending) < limit
 
     def _reject(self, request: PendingRequest) -> None:
         state = self._state

@@ -55,6 +55,7 @@ class Plan:
         "awaits",
         "inspect",
         "is_abandoned",
+        "is_read",
         "keep",
         "keeps",
         "meter",
@@ -85,16 +86,13 @@ class Plan:
         self.reaction: Final = reaction
         self.inspect: Final = reaction is not Reaction.NONE
         self.route: Final = route
+        self.is_read: Final = route in READS
+        """It changes nothing, so it may be sent again."""
         self.is_abandoned: Final = is_abandoned
         """Target was sent the request too, and may have executed it."""
         self.while_disabled = self
         self.while_attaching = self
         self.abandoned = self
-
-    @property
-    def is_read(self) -> bool:
-        """It changes nothing, so it may be sent again."""
-        return self.route in READS
 
     def with_stand_ins(self, meter: Meter) -> Plan:
         """The same plan, which knows what takes its place while target takes no part."""

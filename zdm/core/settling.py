@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-from zdm.core.aggregation import choose, is_unprepared
+from zdm.core.aggregation import choose, error_code, is_unprepared
 from zdm.core.answers import overloaded, possibly_applied, unknown_statement
 from zdm.core.clusters import BOTH, CLUSTERS, ORIGIN_BIT, TARGET_BIT, Side
 from zdm.core.commands import RefreshSchema
@@ -54,6 +54,7 @@ class Settling:
 
     def answered(self, request: PendingRequest, side: Side, frame: bytes) -> None:
         """A cluster's answer, under whatever id it travelled. Raises RemoteProtocolError where it can't be read."""
+        self._count_answer(request, side, frame)
         if not is_unprepared(frame):
             self.take(request, side, frame)
         elif self._state.connector(side).state is SideState.PARKED:
@@ -255,8 +256,11 @@ class Settling:
     def _give_up(self, request: PendingRequest) -> None:
         del self._state.pending[request.stream]
         for side in CLUSTERS:
+            connector = self._state.connector(side)
             if request.awaits & side and not self.mending.is_mending(request, side):
-                self._state.connector(side).owe(request, self._state.now)
+                connector.owe(request, self._state.now)
+            if request.awaits & side and connector.node is not None and request.plan.meter is not None:
+                connector.node.left_unanswered()
             self.mending.forget(request, side)
         self._count(request)
 
@@ -266,8 +270,15 @@ class Settling:
     def _count(self, request: PendingRequest) -> None:
         meter = request.plan.meter
         if meter is not None:
-            meter.inflight -= 1
-            meter.duration.observe(self._state.now - request.started)
+            meter.settle(self._state.now - request.started)
+
+    def _count_answer(self, request: PendingRequest, side: Side, frame: bytes) -> None:
+        node, plan = self._state.connector(side).node, request.plan
+        if node is None or plan.meter is None:
+            return
+        (node.reads if plan.is_read else node.writes).observe(self._state.now - request.started)
+        if frame[4] == ERROR:
+            node.answered_with(error_code(frame))
 
     def _count_failure(self, request: PendingRequest) -> None:
         meter = self._state.shared.meter

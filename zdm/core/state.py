@@ -14,6 +14,7 @@ from zdm.core.connector import ClusterConnector
 from zdm.core.credentials import Credentials
 from zdm.core.pending import PendingRequest
 from zdm.core.snapshot import Shared, Snapshot
+from zdm.core.topology import Endpoint
 from zdm.protocol.errors import Error
 from zdm.protocol.frames import RESPONSE_BIT, encode_frame
 from zdm.protocol.opcodes import ERROR
@@ -93,6 +94,11 @@ class SessionState:
     def connector(self, side: Side) -> ClusterConnector:
         """The connector of a cluster."""
         return self.origin if side == Side.ORIGIN else self.target
+
+    def count_for(self, side: Side, host: Endpoint | None) -> None:
+        """The connection to a cluster that is open, or about to be, is to this host, where that is known."""
+        node = None if host is None else self.shared.meter.node(side, str(host))
+        self.connector(side).node = node
 
     def kept_bytes(self) -> int:
         """Chunks of which a request is not answered, answers that wait for the other cluster's or are not whole.

@@ -139,6 +139,10 @@ class ClientConnection(Protocol):
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]  # every transport of ours has it
 
+    def count_connections(self) -> None:
+        """Add what this client has open to what the nodes have."""
+        self._clusters.count()
+
     # Moving to another process
 
     def rest(self, is_on: bool) -> None:

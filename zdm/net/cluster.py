@@ -93,11 +93,21 @@ class ClusterFactory(Given[ClusterConnection]):
 class Dialer:
     """Opens connections to one cluster."""
 
-    def __init__(self, endpoint_factory: EndpointFactory, clock: IReactorTime, timeout: float) -> None:
-        """`timeout` is what opening one connection may take in all, in seconds."""
+    def __init__(
+        self,
+        endpoint_factory: EndpointFactory,
+        clock: IReactorTime,
+        timeout: float,
+        failed: Callable[[Endpoint], None] = lambda _: None,
+    ) -> None:
+        """`timeout` is what opening one connection may take in all, in seconds.
+
+        `failed` is told of each host that could not be connected to, once in each dial.
+        """
         self._endpoint_factory: Final = endpoint_factory
         self._clock: Final = clock
         self._timeout: Final = timeout
+        self._failed: Final = failed
         self._ring: Final[HostRing[Endpoint]] = HostRing()
 
     def replace(self, endpoints: tuple[Endpoint, ...]) -> None:
@@ -111,8 +121,9 @@ class Dialer:
     async def _dial(self, connection: ClusterConnection) -> None:
         give_up = self._clock.seconds() + self._timeout
         pause = _FIRST_PAUSE
+        failed: set[Endpoint] = set()
         while True:
-            reason = await self._try_each(connection, give_up)
+            reason = await self._try_each(connection, give_up, failed)
             if not reason:
                 return
             left = give_up - self._clock.seconds()
@@ -121,8 +132,8 @@ class Dialer:
             await deferLater(self._clock, pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _try_each(self, connection: ClusterConnection, give_up: float) -> str:
-        """Try every host once, in turn; why none answered, or nothing where one did."""
+    async def _try_each(self, connection: ClusterConnection, give_up: float, failed: set[Endpoint]) -> str:
+        """Try every host once, in turn; why none answered, or nothing where one did. `failed` have been told of."""
         endpoints = self._ring.candidates()
         reasons: list[str] = []
         for step, endpoint in enumerate(endpoints):
@@ -132,8 +143,11 @@ class Dialer:
                 break
             try:
                 await self._endpoint_factory(endpoint.address, endpoint.port, share).connect(ClusterFactory(connection))
-            except (ConnectError, DNSLookupError) as failed:
-                reasons.append(f"{endpoint}: {failed}")
+            except (ConnectError, DNSLookupError) as refused:
+                reasons.append(f"{endpoint}: {refused}")
+                if endpoint not in failed:
+                    failed.add(endpoint)
+                    self._failed(endpoint)
                 continue
             connection.endpoint = endpoint
             return ""

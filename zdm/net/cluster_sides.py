@@ -57,6 +57,7 @@ class ClusterSides:
         """A connection that is open already, and about to be given its transport."""
         connection = ClusterConnection(self._client, side)
         connection.endpoint = endpoint
+        self._client.session.state.count_for(side, endpoint)
         connection.anteroom = Anteroom()
         connection.transport = cast(ITransport, connection.anteroom)
         self.open[side] = connection
@@ -119,6 +120,15 @@ class ClusterSides:
             self._flow.forget(side)
             connection.let_go(self._worker.clock)
 
+    def count(self) -> None:
+        """Add the open connections, and the stream ids that are used on them, to those of their nodes."""
+        state = self._client.session.state
+        for side in self.open:
+            connector = state.connector(side)
+            if connector.node is not None:
+                connector.node.connections += 1
+                connector.node.used_streams += connector.used_ids(state.pending)
+
     def end(self) -> None:
         """The client is gone."""
         for side in CLUSTERS:
@@ -142,6 +152,7 @@ class ClusterSides:
             return
         self.open[side] = connection
         self.watch(connection)
+        self._client.session.state.count_for(side, connection.endpoint)
         self._client.tell(self._client.session.attached, side)
         self._leave_gone_host()
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from zdm.metrics import Meter, RequestMeter
+from zdm.metrics import Histogram, Meter, NodeMeter, Nodes, RequestMeter
 
 # as both builds of the program tell them, with slots and compiled
-FIELDS: Final = tuple(name for name in dir(Meter) if not name.startswith("_") and not callable(getattr(Meter, name)))
+FIELDS: Final = tuple(
+    name
+    for name in dir(Meter)
+    if not name.startswith("_") and not callable(getattr(Meter, name)) and name != "copies_to"  # known at both ends
+)
 
 
 def dumped(meter: Meter) -> bytes:
@@ -21,7 +25,11 @@ def loaded(data: bytes, meter: Meter) -> Meter:
     for name, count in json.loads(data).items():
         own = getattr(meter, name)
         if isinstance(own, RequestMeter):
-            own.inflight, own.cancelled, own.duration.counts, own.duration.total = count
+            own.inflight, own.cancelled, durations = count
+            _load(own.duration, durations)
+        elif isinstance(own, Nodes):
+            for node, counted in count.items():
+                _load_node(own.named(node), *counted)
         else:
             setattr(meter, name, count)
     return meter
@@ -29,6 +37,29 @@ def loaded(data: bytes, meter: Meter) -> Meter:
 
 def _dumped(count: Any) -> Any:
     if isinstance(count, RequestMeter):
-        return [count.inflight, count.cancelled, count.duration.counts, count.duration.total]
+        return [count.inflight, count.cancelled, _durations(count.duration)]
+    if isinstance(count, Nodes):
+        return {name: _dumped_node(node) for name, node in count.by_name.items()}
     assert isinstance(count, (int, float))
     return count
+
+
+def _dumped_node(node: NodeMeter) -> list[Any]:
+    gauges = [node.connections, node.used_streams, node.inflight]
+    return [gauges, node.failed_connections, node.failed, _durations(node.reads), _durations(node.writes)]
+
+
+def _load_node(node: NodeMeter, gauges: list[int], failed_connections: int, failed: Any, *durations: Any) -> None:
+    node.connections, node.used_streams, node.inflight = gauges
+    node.failed_connections = failed_connections
+    node.failed.update(failed)
+    _load(node.reads, durations[0])
+    _load(node.writes, durations[1])
+
+
+def _durations(histogram: Histogram) -> list[Any]:
+    return [histogram.counts, histogram.total]
+
+
+def _load(histogram: Histogram, durations: list[Any]) -> None:
+    histogram.counts, histogram.total = durations

@@ -294,7 +294,7 @@ class HostedWorker(AMP):
         settings = self._settings
         return Worker(
             snapshot,
-            Meter(settings.origin_bounds, settings.target_bounds),
+            Meter(settings.origin_bounds, settings.target_bounds, settings.async_bounds, settings.copies_to),
             PreparedCache(settings.prepared_entries, self),
             self._clock,
             self._now,

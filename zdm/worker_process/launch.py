@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from zdm.config import Config
 from zdm.net.threads import Run
+from zdm.settings import copies_to
 from zdm.sockets import socket_options
 from zdm.worker_process.channel import adopt
 from zdm.worker_process.crew import Launch
@@ -33,6 +34,8 @@ def worker_settings(config: Config, count: int) -> list[WorkerSettings]:
             config.log_level_name,
             config.log_format,
             socket_options(config),
+            config.latency_buckets("async_read"),
+            copies_to(config),
         )
         for number in range(1, count + 1)
     ]

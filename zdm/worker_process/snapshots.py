@@ -12,7 +12,9 @@ import pickle
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from zdm.core.clusters import Side
 from zdm.core.snapshot import Snapshot
+from zdm.metrics import DEFAULT_BOUNDS
 from zdm.net.transport import SocketOptions
 
 
@@ -30,6 +32,8 @@ class WorkerSettings:
     log_level: str
     log_format: str
     options: SocketOptions
+    async_bounds: tuple[float, ...] = tuple(DEFAULT_BOUNDS)
+    copies_to: Side | None = None
 
 
 class _Pickler(pickle.Pickler):
