@@ -128,3 +128,34 @@ def test_no_reactor_is_chosen_by_looking_at_options() -> None:
     program = "import sys, zdm.cli, zdm.config, zdm.log; print('twisted.internet.reactor' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_reference_of_all_keys_is_printed() -> None:
+    """The same text as docs/configuration.md; nothing has to be configured for it."""
+    done = zdm_proxy("config", "reference")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["config", "show"]])
+def test_config_wants_to_know_what(arguments: list[str]) -> None:
+    assert zdm_proxy(*arguments).returncode == 2
+
+
+def test_old_names_and_idle_keys_are_told_of_at_the_start() -> None:
+    """By `check`, which loads as the proxy does; the clusters are not there."""
+    done = zdm_proxy(
+        "check",
+        "--set", "origin_connection_timeout_ms=1", "--set", "target_connection_timeout_ms=1",
+        "--set", "write_max_workers=3",
+        ORIGIN_CASSANDRA_CONTACT_POINTS="127.0.80.99", ORIGIN_CASSANDRA_USERNAME="", ORIGIN_CASSANDRA_PASSWORD="hunter",
+        TARGET_CASSANDRA_CONTACT_POINTS="127.0.80.99", TARGET_CASSANDRA_USERNAME="", TARGET_CASSANDRA_PASSWORD="hunter",
+    )  # fmt: skip
+    (line,) = [text for level, text in messages(done.stderr) if level == "warning"]
+    assert line.startswith(
+        "Variables of the first generation are deprecated, set the new ones: ORIGIN_CASSANDRA_CONTACT"
+    )
+    assert "TARGET_CASSANDRA_PASSWORD -> ZDM_TARGET_PASSWORD" in line
+    assert ("info", "These keys tune queues, buffers and pools that are not there, and have no effect: "
+            "ZDM_WRITE_MAX_WORKERS=3") in messages(done.stderr)  # fmt: skip
+    assert "hunter" not in done.stderr + done.stdout

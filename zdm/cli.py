@@ -1,10 +1,11 @@
 """The command line: which configuration, and what to do with it. Spec section 9.1.
 
-`zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy sandbox` runs
-Cassandra nodes in memory, `zdm-proxy target` switches the target of running proxies off and on, `zdm-proxy upgrade` has
-a new program take over. Options may be written as the reference has them, with one dash or two, `-config FILE` or
-`-config=FILE`. Exit codes: 0, 2 for a command line that cannot be understood, 255 for a configuration that cannot be
-used, else what the service says; `target` and `upgrade` have more.
+`zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy config
+reference` prints what can be configured, `zdm-proxy sandbox` runs Cassandra nodes in memory, `zdm-proxy target`
+switches the target of running proxies off and on, `zdm-proxy upgrade` has a new program take over. Options may be
+written as the reference has them, with one dash or two, `-config FILE` or `-config=FILE`. Exit codes: 0, 2 for a command
+line that cannot be understood, 255 for a configuration that cannot be used, else what the service says; `check`,
+`target` and `upgrade` have more.
 
 What runs the reactor is imported only when it is about to run, and the configuration's libraries when it is about to be
 read: the target must be switched off at once.
@@ -38,6 +39,7 @@ Writes go to both and succeed when both have succeeded; reads go to the primary.
 
 Configuration comes from environment variables ZDM_<KEY>, or with --config from a YAML file of the same keys in lower
 case and then from nothing else. --set goes on top. A secret can be given as a file: ZDM_ORIGIN_PASSWORD_FILE.
+All keys: zdm-proxy config reference. SIGHUP makes a running proxy read its configuration again.
 
 Needed:
   ZDM_ORIGIN_CONTACT_POINTS   hosts of origin, separated by commas     ZDM_ORIGIN_PORT (9042)
@@ -76,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from zdm.upgrade import command as upgrade_command
 
         return upgrade_command.run(options)
+    if options.command == "config":
+        from zdm.config import reference_markdown
+
+        print(reference_markdown(), end="")
+        return 0
     return _with_configuration(options)
 
 
@@ -104,8 +111,21 @@ def _with_configuration(options: argparse.Namespace) -> int:
 
 
 def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
-    from zdm.config import not_yet_honoured, serves_nobody, unknown_variables, unknown_yaml_keys
+    from zdm.config import (
+        deprecated_variables,
+        not_yet_honoured,
+        serves_nobody,
+        unknown_variables,
+        unknown_yaml_keys,
+        without_effect,
+    )
 
+    deprecated = [] if config_file else deprecated_variables()
+    if deprecated:
+        log.warn(f"Variables of the first generation are deprecated, set the new ones: {', '.join(deprecated)}")
+    idle = without_effect(config)
+    if idle:
+        log.info(f"These keys tune queues, buffers and pools that are not there, and have no effect: {', '.join(idle)}")
     ignored = not_yet_honoured(config)
     if ignored:
         log.warn(f"This version does not do what these keys ask for, and goes on without: {', '.join(ignored)}")
@@ -139,6 +159,11 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     text = "try the configuration against both clusters, and exit"
     check = commands.add_parser("check", help=text, description=_sentence(text), allow_abbrev=False)
     _add_configuration(check, config=argparse.SUPPRESS, set_name="set_after")
+    text = "what can be configured"
+    printed = commands.add_parser("config", help=text, description=_sentence(text), allow_abbrev=False)
+    printed.add_argument(
+        "what", choices=["reference"], help="every key: name, type, default, meaning, how it is changed"
+    )
     text = "run Cassandra nodes in memory, to try the proxy with"
     nodes = commands.add_parser("sandbox", help=text, description=_sentence(text), allow_abbrev=False)
     if "sandbox" in given:

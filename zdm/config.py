@@ -15,6 +15,7 @@ from zdm.configuration.keys import KEYS, REQUIRED, SECRETS, Cluster, Config, env
 from zdm.configuration.reference import parsed_configuration_json, reference_markdown
 from zdm.configuration.rules import validate
 from zdm.configuration.sources import (
+    deprecated_variables,
     layered,
     read_environment,
     read_overrides,
@@ -22,7 +23,7 @@ from zdm.configuration.sources import (
     read_yaml,
     unknown_variables,
 )
-from zdm.configuration.support import not_yet_honoured, serves_nobody
+from zdm.configuration.support import not_yet_honoured, serves_nobody, without_effect
 
 __all__ = [
     "KEYS",
@@ -30,6 +31,7 @@ __all__ = [
     "Config",
     "ConfigurationError",
     "Fault",
+    "deprecated_variables",
     "env_name",
     "load",
     "not_yet_honoured",
@@ -38,6 +40,7 @@ __all__ = [
     "serves_nobody",
     "unknown_variables",
     "unknown_yaml_keys",
+    "without_effect",
 ]
 
 
@@ -63,7 +66,10 @@ def load(config_file: str | None = None, overrides: Sequence[str] = ()) -> Confi
     # in the order in which the reference declares its keys, and so stumbles over them
     for key in [key for key in KEYS if key in misread]:
         prefix = "could not apply --set: " if key in top.values else "could not load environment variables: "
-        faults.append(Fault(prefix + misread[key].text, (key,)))
+        text = misread[key].text
+        if key in base.legacy and key not in top.values:
+            text = f"{text} (from {base.legacy[key]})"
+        faults.append(Fault(prefix + text, (key,)))
     faults += top.faults
     # a file that cannot be read says nothing about its keys
     if all(fault.keys for fault in base.faults):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from zdm.config import KEYS, Config, load, parsed_configuration_json, reference_markdown
+from zdm.config import KEYS, Config, env_name, load, parsed_configuration_json, reference_markdown
+from zdm.configuration.changes import APPLIED, WITHOUT_EFFECT
+from zdm.configuration.legacy import LEGACY_NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,3 +78,32 @@ def test_the_reference_page_is_fresh() -> None:
 def test_every_key_has_a_meaning() -> None:
     for key in KEYS:
         assert Config.model_fields[key].description, key
+
+
+@pytest.mark.parametrize(
+    ("key", "how"),
+    [
+        ("log_level", "SIGHUP"),
+        ("origin_password", "SIGHUP"),
+        ("target_password_file", "SIGHUP"),
+        ("proxy_listen_port", "restart"),
+        ("target_enabled_at_start", "API"),
+        ("read_max_workers", "not at all"),
+    ],
+)
+def test_the_reference_page_says_how_a_key_is_changed(key: str, how: str) -> None:
+    """One of four words, at the end of its line."""
+    (line,) = [line for line in reference_markdown().splitlines() if line.startswith(f"| `{key}` |")]
+    assert line.endswith(f"| {how} |")
+
+
+def test_the_reference_page_has_every_key_and_every_old_name() -> None:
+    page = reference_markdown()
+    assert all(f"| `{key}` | `{env_name(key)}` |" in page for key in KEYS)
+    assert all(f"| `{legacy.name}` |" in page for legacy in LEGACY_NAMES)
+
+
+def test_tables_of_keys_name_keys_that_exist() -> None:
+    """A key that was renamed would silently need a restart."""
+    assert set(KEYS) >= APPLIED | WITHOUT_EFFECT
+    assert not APPLIED & WITHOUT_EFFECT

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from zdm.config import Config, ConfigurationError, load, not_yet_honoured, serves_nobody, unknown_variables
+from zdm.config import (
+    Config,
+    ConfigurationError,
+    load,
+    not_yet_honoured,
+    serves_nobody,
+    unknown_variables,
+    without_effect,
+)
 
 Environment = Callable[..., None]
 
@@ -93,3 +101,9 @@ def test_blocking_every_version_is_told(blocked: str, is_told: bool) -> None:
     text = serves_nobody(Config(blocked_protocol_versions=blocked))
     assert (text is not None) is is_told
     assert text is None or "ZDM_BLOCKED_PROTOCOL_VERSIONS" in text
+
+
+def test_keys_that_tune_what_is_not_here_are_named(environment: Environment) -> None:
+    """They are accepted; whoever set them should not look for their effect."""
+    environment(ZDM_READ_MAX_WORKERS="4", ZDM_EVENT_QUEUE_SIZE_FRAMES="12", ZDM_REQUEST_WRITE_BUFFER_SIZE_BYTES="1")
+    assert without_effect(load()) == ["ZDM_REQUEST_WRITE_BUFFER_SIZE_BYTES=1", "ZDM_READ_MAX_WORKERS=4"]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from zdm.config import KEYS, ConfigurationError, load, unknown_yaml_keys
+from zdm.config import KEYS, Config, ConfigurationError, load, unknown_yaml_keys
 
 YamlFile = Callable[..., str]
 
@@ -241,3 +242,20 @@ def test_the_reference_has_71_keys_with_these_defaults(yaml_file: YamlFile) -> N
         assert config.password("origin" if cluster_name == "origin" else "target") == ""
         del expected[f"{cluster_name}_password"]
     assert {key: getattr(config, key) for key in expected} == expected
+
+
+def test_a_file_with_every_key_of_the_reference_loads(yaml_file: YamlFile) -> None:
+    """As configuration templates write it: what is not set is there as an empty text."""
+    empty = Config()
+    lines = []
+    for key in KEYS[:71]:
+        value = getattr(empty, key)
+        if isinstance(value, SecretStr | str):
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            lines.append(f'{key}: "{text}"' if not key.endswith("contact_points") else f'{key}: "10.0.0.1"')
+        else:
+            lines.append(f"{key}: {str(value).lower()}")
+    assert len(lines) == 71
+    config = load(yaml_file("\n".join(lines) + "\n", with_hosts=False))
+    different = [key for key in KEYS if getattr(config, key) != getattr(empty, key)]
+    assert different == ["origin_contact_points", "target_contact_points"]

@@ -73,7 +73,7 @@ class Config(BaseSettings):
         "", "comma list of versions refused to clients: 2, v2 ... 5, v5, DseV1, DseV2"
     )
     tracing_enabled: _Bool = _key(False, "give requests an id in their custom payload, and log it")
-    tracing_rate_limit: _Int = _key(0, "traced requests per second, 0: all")
+    tracing_rate_limit: _Int = _key(0, "traced requests per second, 0 or less: all")
     tracing_request_id_key: str = _key("request-id", "custom payload key of the request id")
     proxy_topology_index: _Int = _key(0, "which of proxy_topology_addresses this instance is, from 0")
     proxy_topology_addresses: str = _key("", "comma list of the IP addresses of all instances, the same list for each")

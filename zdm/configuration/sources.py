@@ -20,6 +20,7 @@ from pydantic_settings import EnvSettingsSource
 
 from zdm.configuration.faults import Fault
 from zdm.configuration.keys import KEYS, SECRETS, Config, env_name
+from zdm.configuration.legacy import legacy_values
 from zdm.configuration.literals import parse_float, parse_int
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -42,11 +43,15 @@ _ADVICE: Final = {
 
 @dataclass(slots=True)
 class Values:
-    """What a source gave: values by key, faults, and the names that are no keys."""
+    """What a source gave: values by key, faults, and the names that are no keys.
+
+    `legacy` are the variables of the first generation that values come from, by key.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    legacy: dict[str, str] = field(default_factory=dict)
 
 
 def key_kind(key: str) -> str:
@@ -56,9 +61,24 @@ def key_kind(key: str) -> str:
 
 
 def read_environment() -> Values:
-    """The variables `ZDM_<NAME>`, as texts. Set but empty counts as set."""
+    """The variables `ZDM_<NAME>`, as texts. Set but empty counts as set.
+
+    Under them, where they count, those of the first generation (`zdm.configuration.legacy`).
+    """
     given = EnvSettingsSource(Config)()
-    return Values({key: given[env_name(key)] for key in KEYS if env_name(key) in given})
+    found = Values({key: given[env_name(key)] for key in KEYS if env_name(key) in given})
+    for name, key, text in legacy_values(os.environ):
+        found.values[key] = text
+        found.legacy[key] = name
+    return found
+
+
+def deprecated_variables() -> list[str]:
+    """The variables of the first generation that are used, each with the names that are to take its place."""
+    names: dict[str, list[str]] = {}
+    for name, key, _ in legacy_values(os.environ):
+        names.setdefault(name, []).append(env_name(key))
+    return [f"{name} -> {' and '.join(new)}" for name, new in names.items()]
 
 
 def unknown_variables() -> list[str]:
@@ -212,7 +232,7 @@ def layered(bottom: Values, top: Values) -> Values:
         if secret in top.values or f"{secret}_file" in top.values:
             values.pop(secret, None)
             values.pop(f"{secret}_file", None)
-    return Values(values | top.values, faults, bottom.unknown)
+    return Values(values | top.values, faults, bottom.unknown, bottom.legacy)
 
 
 def read_secret_files(given: Values) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from zdm.configuration.changes import WITHOUT_EFFECT
 from zdm.configuration.faults import Fault
-from zdm.configuration.keys import Config, env_name
+from zdm.configuration.keys import KEYS, Config, env_name
 from zdm.protocol.frames import SUPPORTED_VERSIONS
 
 _PATHS: Final = {
@@ -31,6 +32,13 @@ def not_yet_honoured(config: Config) -> list[str]:
         "tracing_enabled": config.tracing_enabled,
     }
     return [f"{env_name(key)}={getattr(config, key)}" for key, is_asked in asked.items() if is_asked]
+
+
+def without_effect(config: Config) -> list[str]:
+    """The keys that were set to something and tune what there is not here, each as `ZDM_NAME=value`."""
+    fields = Config.model_fields
+    changed = (key for key in KEYS if key in WITHOUT_EFFECT and getattr(config, key) != fields[key].default)
+    return [f"{env_name(key)}={getattr(config, key)}" for key in changed]
 
 
 def serves_nobody(config: Config) -> str | None:
