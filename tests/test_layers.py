@@ -40,6 +40,7 @@ RINGS = {
     "zdm.__main__": 4,
     "zdm.check": 4,
     "zdm.cli": 4,
+    "zdm.rereading": 4,
     "zdm.service": 4,
     "zdm.succession": 4,
     "zdm.supervisor": 4,

@@ -69,7 +69,10 @@ class World:
             proxy_listen_port=PORT, metrics_port=METRICS, proxy_max_client_connections=10, **keys,
         )  # fmt: skip
         log: Any = self.log
-        self.service = ProxyService(config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=run)
+        self.config = self.reread = config
+        self.service = ProxyService(
+            config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=run, reread=lambda: self.reread
+        )
         self.messages: list[str] = []
 
     def start(self) -> World:
@@ -294,6 +297,37 @@ def test_a_client_is_served_between_start_and_stop() -> None:
     assert world.service._worker is not None and world.service._worker.clients() == 1
     client.end(ConnectionDone())
     assert world.service._worker.clients() == 0
+
+
+# Another configuration
+
+
+def test_a_hangup_applies_what_can_be_changed() -> None:
+    """Level, drain limit and token in this process; the rest is the supervisor's."""
+    world = World(admin_token=SecretStr("old")).start()
+    update = {
+        "log_level": "debug",
+        "proxy_drain_timeout_ms": 7000,
+        "admin_token": SecretStr("new"),
+        "target_park_ms": 9,
+    }
+    world.reread = world.config.model_copy(update=update)
+    world.service.hung_up()
+    assert world.log.shown == ("DEBUG", "logfmt")
+    assert world.service._access.refusal(b"Bearer new") is None
+    worker = world.service._worker
+    assert isinstance(worker, Worker) and worker.shared.snapshot.settings.target_park == 0.009
+    world.stop()
+    assert "Draining 0 client connections, for at most 7 s." in world.log.texts("info")
+
+
+def test_a_hangup_after_the_end_began_changes_nothing() -> None:
+    """What it would be told to has ended."""
+    world = World().start()
+    world.service.stop()
+    world.reread = world.config.model_copy(update={"log_level": "debug"})
+    world.service.hung_up()
+    assert world.told("SIGHUP") == [] and world.log.shown == ("INFO", "logfmt")
 
 
 # Target disabled

@@ -534,3 +534,52 @@ def test_closing_while_a_disabled_target_is_probed_leaves_nothing() -> None:
     world.open().supervisor.close()
     world.network.settle()
     assert world.network.clock.getDelayedCalls() == []
+
+
+# Another configuration while it runs
+
+
+def test_another_login_is_told_to_the_sessions_and_used_by_the_next_control_connection() -> None:
+    """Passwords are changed while clients are served; the connection that is open needs none."""
+    world = World(origin_username="cassandra", origin_password=SecretStr("old")).open()
+    world.listen()
+    config = world.config.model_copy(update={"origin_password": SecretStr("secret")})
+    world.supervisor.reconfigure(config)
+    (snapshot,) = world.worker.snapshots
+    assert snapshot.origin.credentials == Credentials("cassandra", "secret")
+    assert snapshot.generation == 2 and world.origin.open_connections == 1
+    world.origin.authenticator = "PasswordAuthenticator"
+    world.origin.connection.cut()
+    world.network.clock.pump([0.3] * 10)
+    assert world.supervisor.controls[Side.ORIGIN].is_up and world.log.texts("error") == []
+
+
+def test_a_login_is_mended_while_the_start_waits_for_it() -> None:
+    """The wrong password is why it waits."""
+    world = World(origin_username="cassandra", origin_password=SecretStr("wrong"))
+    world.origin.authenticator = "PasswordAuthenticator"
+    assert isinstance(world.open().opened[-1], Failure)
+    world.supervisor.reconfigure(world.config.model_copy(update={"origin_password": SecretStr("secret")}))
+    assert isinstance(world.open().opened[-1], Snapshot)
+
+
+def test_other_times_are_told_to_the_sessions() -> None:
+    """As a new generation, with the share of each worker as before."""
+    world = World(workers_of_it=2, max_inflight_bytes=1 << 21).open()
+    world.listen()
+    update = {"proxy_request_timeout_ms": 1500, "attach_hold_ms": 5, "heartbeat_failure_threshold": 3}
+    world.supervisor.reconfigure(world.config.model_copy(update=update))
+    settings = world.worker.snapshots[-1].settings
+    assert (settings.request_timeout, settings.attach_hold, settings.inflight_bytes) == (1.5, 0.005, 1 << 20)
+    assert world.supervisor.health().origin.threshold == 3
+
+
+def test_another_limit_of_clients_counts_at_once() -> None:
+    """Those that are connected stay."""
+    world = World(proxy_max_client_connections=1).open()
+    world.listen()
+    factory = next(iter(world.ports.factories.values()))
+    world.worker.count = 1
+    assert factory.buildProtocol(IPv4Address("TCP", "10.0.0.9", 5)) is None
+    world.supervisor.reconfigure(world.config.model_copy(update={"proxy_max_client_connections": 2}))
+    assert factory.buildProtocol(IPv4Address("TCP", "10.0.0.9", 5)) is not None

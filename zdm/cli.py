@@ -3,9 +3,9 @@
 `zdm-proxy` runs the proxy, `zdm-proxy check` tries the configuration against both clusters, `zdm-proxy config
 reference` prints what can be configured, `zdm-proxy sandbox` runs Cassandra nodes in memory, `zdm-proxy target`
 switches the target of running proxies off and on, `zdm-proxy upgrade` has a new program take over. Options may be
-written as the reference has them, with one dash or two, `-config FILE` or `-config=FILE`. Exit codes: 0, 2 for a command
-line that cannot be understood, 255 for a configuration that cannot be used, else what the service says; `check`,
-`target` and `upgrade` have more.
+written as the reference has them, with one dash or two, `-config FILE` or `-config=FILE`. Exit codes: 0, 2 for a
+command line that cannot be understood, 255 for a configuration that cannot be used, else what the service says;
+`check`, `target` and `upgrade` have more.
 
 What runs the reactor is imported only when it is about to run, and the configuration's libraries when it is about to be
 read: the target must be switched off at once.
@@ -90,11 +90,14 @@ def _with_configuration(options: argparse.Namespace) -> int:
     from zdm.config import ConfigurationError, load, parsed_configuration_json
     from zdm.log import start
 
+    def read() -> Config:
+        # an empty name counts as none, as in the reference
+        return load(options.config or None, options.set + options.set_after)
+
     log = start()
     log.info(f"Starting ZDM proxy version {__version__}")
     try:
-        # an empty name counts as none, as in the reference
-        config = load(options.config or None, options.set + options.set_after)
+        config = read()
     except ConfigurationError as error:
         log.error(f"Error loading configuration: {error}. Aborting startup.")
         return CONFIGURATION_ERROR
@@ -107,7 +110,7 @@ def _with_configuration(options: argparse.Namespace) -> int:
         return check.run(config)
     from zdm import service
 
-    return service.run(config, log)
+    return service.run(config, log, read)
 
 
 def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:

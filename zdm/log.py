@@ -116,6 +116,10 @@ class Log:
         self._severity = _SEVERITY[level]
         self._logger.set_log_level(_TXAIO_LEVEL[self._severity])
 
+    def configure(self, level: str, log_format: str) -> None:
+        """The level; a form only where the lines are this log's own."""
+        self.set_level(level)
+
     @property
     def shows_debug(self) -> bool:
         return self._severity >= _SEVERITY["DEBUG"]
@@ -148,7 +152,7 @@ class ProcessLog(Log):
         self._lines = lines
 
     def configure(self, level: str, log_format: str) -> None:
-        self.set_level(level)
+        super().configure(level, log_format)
         self._lines.configure(level, log_format)
 
 

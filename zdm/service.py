@@ -2,7 +2,8 @@
 
 Start-up is tried for ever, because a proxy often starts before its clusters do; HTTP answers all the while, and a call
 that disables target lets the start go on without it. SIGINT and SIGTERM end the program: no new clients, requests in
-flight answered within `proxy_drain_timeout_ms`, then everything closed. SIGUSR2 has a new program take over.
+flight answered within `proxy_drain_timeout_ms`, then everything closed. SIGUSR2 has a new program take over, SIGHUP the
+configuration read again (`zdm.rereading`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import random
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -36,6 +38,7 @@ from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, attach_accepted, i
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.notifying import notifier
+from zdm.rereading import Rereading
 from zdm.settings import new_meter, proxy_topology
 from zdm.sockets import dialling, handing, listening, raise_file_limit, socket_options
 from zdm.state_file import SavedState, UnusableFileError
@@ -83,17 +86,19 @@ class ProxyService:
         run: Run | None = None,
         staff: Staff | None = None,
         lineage: Lineage = ALONE,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
 
         `saved` is what the process before has left, `run` where work goes that takes long: threads of the reactor.
         `lineage` is what an upgrade needs.
+        `reread` gives the configuration as it is now where it came from.
         """
         from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
 
         self.exit_code = 0
-        self._config: Final = config
+        self._config = config
         self._log: Final = log
         self._reactor: Final = reactor
         self._worker: WorkerRole | None = None
@@ -120,6 +125,7 @@ class ProxyService:
         self._succession: Final = Succession(
             config, self._supervisor, self._admin, self._state, self._logins, self.target, reactor, log, lineage
         )
+        self._rereading: Final = Rereading(config, reread or (lambda: config), self._reconfigure, run, log)
         self._connecting: Final = connecting
         self._starting: Deferred[None] | None = None
         self._retry: IDelayedCall | None = None
@@ -168,8 +174,19 @@ class ProxyService:
         ending.addBoth(lambda _: self._reactor.stop())
 
     def hung_up(self) -> None:
-        """A terminal that closes must not end connections, and there is nothing that could be read again."""
-        self._log.info("SIGHUP is ignored: the configuration is read at start only.")
+        """Read the configuration again, and apply what can be."""
+        if not self._is_stopping:
+            self._rereading.again()
+
+    def _reconfigure(self, config: Config) -> None:
+        self._config = config
+        level, log_format = config.log_level_name, config.log_format
+        self._log.configure(level, log_format)
+        if self._crew is not None:
+            self._crew.configure_log(level, log_format)
+        self._access.replace_token(config.admin_bearer())
+        if not self._is_stopping:
+            self._supervisor.reconfigure(config)
 
     def upgrade(self) -> None:
         """Have the program start anew from what is on disk now, and take over from this one."""
@@ -328,8 +345,8 @@ class ProxyService:
         return self._config.proxy_drain_timeout_ms / 1000
 
 
-def run(config: Config, log: Log) -> int:
-    """Run the proxy until a signal ends it; the exit code."""
+def run(config: Config, log: Log, reread: Callable[[], Config]) -> int:
+    """Run the proxy until a signal ends it; the exit code. `reread` gives the configuration as it is now."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until it can be heeded
     try:
         given = received()
@@ -349,7 +366,7 @@ def run(config: Config, log: Log) -> int:
     staff = Staff(count, launcher(reactor, threads), adopting(handing(config), listeners, gate, None))
     lineage = Lineage(beginner(threads), incoming, notifier(log))
     service = ProxyService(
-        config, log, reactor, dialling(config), way, saved, threads, staff if count > 1 else None, lineage
+        config, log, reactor, dialling(config), way, saved, threads, staff if count > 1 else None, lineage, reread
     )
 
     def begin() -> None:

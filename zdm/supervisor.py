@@ -47,16 +47,16 @@ class ClientFactory(ServerFactory):
     noisy = False
 
     def __init__(self, worker: WorkerRole, limit: int, log: Log) -> None:
+        self.limit = limit
         self._worker: Final = worker
-        self._limit: Final = limit
         self._log: Final = log
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]  # as the interface
         """None closes the connection without a byte."""
-        if self._worker.clients() >= self._limit:
+        if self._worker.clients() >= self.limit:
             peer = f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
             self._log.warn(
-                f"Refusing client connection from {peer} because max clients threshold has been hit ({self._limit})."
+                f"Refusing client connection from {peer} because max clients threshold has been hit ({self.limit})."
             )
             return None
         return self._worker.client(addr)
@@ -76,14 +76,16 @@ class Supervisor:
         listening: ListeningFactory = ServerEndpoint,
         workers: int = 1,
     ) -> None:
-        self._config: Final = config
+        self._config = config
+        self._workers: Final = workers
         self._listening: Final = listening
         self._topology: Final = topology
         self._log: Final = log
         self._state: Final = state
-        self._settings: Final[Settings] = session_settings(config, workers)
+        self._settings: Settings = session_settings(config, workers)
         self._generation = state.target.generation
         self._worker: WorkerRole | None = None
+        self._entrance: ClientFactory | None = None
         self._port: IListeningPort | None = None
         self._announced: Final[set[Side]] = set()
         self._waiting: Deferred[None] | None = None
@@ -117,9 +119,9 @@ class Supervisor:
         """Accept clients for the worker. Raises CannotListenError."""
         config = self._config
         self._worker = worker
-        factory = ClientFactory(worker, config.proxy_max_client_connections, self._log)
+        self._entrance = ClientFactory(worker, config.proxy_max_client_connections, self._log)
         endpoint = self._listening(config.proxy_listen_address, config.proxy_listen_port)
-        self._port = await endpoint.listen(factory)
+        self._port = await endpoint.listen(self._entrance)
 
     def listeners(self) -> list[Any]:
         """The sockets at which clients are accepted."""
@@ -137,6 +139,20 @@ class Supervisor:
         """Close the control connections."""
         for control in self.controls.values():
             control.close()
+
+    def reconfigure(self, config: Config) -> None:
+        """Go on with this configuration, which differs from the one before in what can change while the proxy runs.
+
+        That is what sessions are told anew (settings and logins), the login and threshold of the control connections,
+        and the limit of clients.
+        """
+        self._config = config
+        self._settings = session_settings(config, self._workers)
+        for side, control in self.controls.items():
+            control.settings = control_settings(config, side, self._topology)
+        if self._entrance is not None:
+            self._entrance.limit = config.proxy_max_client_connections
+        self._tell_worker()
 
     def refresh_schema(self) -> None:
         """A client has changed the schema."""
@@ -222,6 +238,9 @@ class Supervisor:
         self._announce(side, view)
         if side is Side.TARGET:
             self._state.learn(view)
+        self._tell_worker()
+
+    def _tell_worker(self) -> None:
         if self._worker is not None:
             applying = maybeDeferred(self._worker.apply, self.snapshot())
             applying.addErrback(lambda failed: self._log.error("A worker could not take a new generation", failed))

@@ -62,3 +62,10 @@ def test_a_token_may_have_any_characters(token: str) -> None:
 
 def test_the_token_is_not_in_what_a_traceback_shows() -> None:
     assert "s3cret" not in repr(Access("10.0.0.1", "s3cret"))
+
+
+def test_a_token_can_be_replaced() -> None:
+    """Without a restart, which would disturb clients."""
+    access = Access("10.0.0.1", "old")
+    access.replace_token("new")
+    assert access.refusal(b"Bearer old") == TOKEN_WRONG and access.refusal(b"Bearer new") is None

@@ -32,6 +32,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
+        self.shown = ("INFO", "logfmt")
 
     def debug(self, text: str) -> None:
         self.lines.append(("debug", text))
@@ -41,6 +42,9 @@ class Lines:
 
     def warn(self, text: str) -> None:
         self.lines.append(("warn", text))
+
+    def configure(self, level: str, log_format: str) -> None:
+        self.shown = (level, log_format)
 
     def error(self, text: str, failure: Failure | None = None) -> None:
         self.lines.append(("error", text if failure is None else f"{text}: {failure.getErrorMessage()}"))

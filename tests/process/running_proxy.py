@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -30,7 +31,7 @@ class Reachable(Protocol):
 
 
 class Proxy:
-    """One run of the program, on ports of its own."""
+    """One run of the program, on ports of its own; with the setting `in_file` it is configured by a file."""
 
     def __init__(self, origin: Reachable, target: Reachable, directory: Path, settings: dict[str, Any]) -> None:
         self.host = PROXY
@@ -52,14 +53,29 @@ class Proxy:
             environment[f"ZDM_{name}_PASSWORD"] = password
             # requests are to take the link as well, and not the address that the node has behind it
             environment[f"ZDM_{name}_ENABLE_HOST_ASSIGNMENT"] = "false"
+        in_file = settings.pop("in_file", False)
         environment |= {f"ZDM_{key.upper()}": str(value) for key, value in settings.items()}
-        self.program = Program(proxy_command(), environment, directory)
+        self._file = directory / "zdm.yaml"
+        self._in_file = {name.removeprefix("ZDM_").lower(): value for name, value in environment.items()}
+        if in_file:
+            self.rewrite()
+        arguments = ["--config", str(self._file)] if in_file else []
+        self.program = Program(proxy_command() + arguments, {} if in_file else environment, directory)
         self.exit_code = 0
         """What it is to end with."""
         self._http = requests.Session()
         self._announced: list[str] = []
         self._tolerated = [_WITHOUT_CREDENTIALS]
         self._judged = 0
+
+    def rewrite(self, **settings: object) -> None:
+        """Change keys in its file."""
+        self._in_file |= {key: str(value) for key, value in settings.items()}
+        plain = re.compile(r"\d+|true|false")
+        lines = (
+            f"{key}: {value if plain.fullmatch(value) else json.dumps(value)}\n" for key, value in self._in_file.items()
+        )
+        self._file.write_text("".join(lines), encoding="utf-8")
 
     # Its HTTP side
 

@@ -95,7 +95,7 @@ def test_a_hangup_ends_nothing(sandbox: Sandbox, proxy: StartProxy, ks: str) -> 
     running = proxy(*sandbox.clusters)
     client = running.client()
     running.program.signal(signal.SIGHUP)
-    running.said("SIGHUP is ignored")
+    running.said("SIGHUP: nothing has changed")
     client.send(frames.query(1, insert(ks, 1)))
     assert client.answer_to(1).is_void
 

@@ -84,20 +84,13 @@ class End(StringTransport):
         return True
 
 
-class HostedLines(Lines):
-    """What a worker says, and what it was told to show."""
-
-    def configure(self, level: str, log_format: str) -> None:
-        self.shown = (level, log_format)
-
-
 class RunningProcess:
     """A worker's process, and what is on its side of the channel."""
 
     def __init__(self, world: World, remote: RemoteWorker, pid: int) -> None:
         self.world, self.clock, self.pid = world, world.clock, pid
         self.number = remote.number
-        self.log = HostedLines()
+        self.log = Lines()
         log: Any = self.log
         self.hosted = HostedWorker(self.clock, self.clock.seconds, log, self.ways, self.has_ended)
         self.attempts: list[Dialled] = []

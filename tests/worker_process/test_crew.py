@@ -396,3 +396,14 @@ def test_a_session_of_each_worker_dials_both_clusters(world: World) -> None:
         with world.connect():
             world.settle()
         assert {process.attempt(side).endpoint.port for side in (ORIGIN, TARGET)} == {9042}
+
+
+def test_what_is_shown_is_told_to_all_workers_and_to_those_to_come(world: World) -> None:
+    """SIGHUP is the supervisor's; each worker writes lines of its own."""
+    world.crew.configure_log("DEBUG", "logfmt")
+    world.settle()
+    assert [process.log.shown for process in world.running] == [("DEBUG", "logfmt")] * 2
+    world.running[0].end(1)
+    world.settle()
+    world.pass_time(FIRST_PAUSE)
+    assert world.processes[-1].pid == 1002 and world.processes[-1].log.shown == ("DEBUG", "logfmt")

@@ -32,7 +32,11 @@ class Access:
     def __init__(self, address: str, token: str) -> None:
         """`address` is a name or an IP address; an empty one stands for all interfaces."""
         self._is_loopback: Final = is_loopback(address)
-        self._token: Final = token.encode("utf-8", "surrogateescape")
+        self.replace_token(token)
+
+    def replace_token(self, token: str) -> None:
+        """From now on this one is asked for."""
+        self._token = token.encode("utf-8", "surrogateescape")
 
     @property
     def is_shut(self) -> bool:

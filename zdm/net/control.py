@@ -92,8 +92,8 @@ class ControlConnection:
     """Keeps one connection to a cluster, and the view of that cluster.
 
     `view` is None until the first success and then the last one known. `failures` counts losses and failed attempts
-    since the last success. `endpoint_factory` gives the endpoint for a host and port; `chance` is where the order of
-    endpoints, the jitter and the turn of hosts come from.
+    since the last success. `settings` may be replaced by some with another login or threshold. `endpoint_factory` gives
+    the endpoint for a host and port; `chance` is where the order of endpoints, jitter and turn of hosts come from.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ControlConnection:
         on_change: Callable[[ClusterView], None] = lambda view: None,
         chance: random.Random | None = None,
     ) -> None:
-        self.settings: Final = settings
+        self.settings = settings
         self.view: ClusterView | None = None
         self.failures = 0
         self.is_unasked = False

@@ -35,6 +35,12 @@ class Start(Command):
     arguments = [(b"settings", Whole())]
 
 
+class ConfigureLog(Command):
+    """To a worker: which lines it is to show from now on, and in which form."""
+
+    arguments = [(b"level", Unicode()), (b"log_format", Unicode())]
+
+
 class Apply(Command):
     """To a worker: a new generation. Answered when every session has it, with how many of them are attaching."""
 

@@ -11,6 +11,7 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -92,7 +93,7 @@ class Crew:
         """`settings` has an entry for each worker."""
         chance = chance or random.Random()
         self.refresh_schema: Final = refresh_schema
-        self._settings: Final = settings
+        self._settings = settings
         self._launch: Final = launch
         self._clock: Final = clock
         self._log: Final = log
@@ -142,6 +143,13 @@ class Crew:
         self._snapshot = packed(snapshot)
         applying = [self._give(place) for place in self._places if place.worker is not None and place.worker.is_there]
         return DeferredList(applying).addCallback(lambda _: snapshot.generation)
+
+    def configure_log(self, level: str, log_format: str) -> None:
+        """What all workers show from now on, those to come too."""
+        self._settings = [replace(one, log_level=level, log_format=log_format) for one in self._settings]
+        for worker in self._workers():
+            if worker.is_there:
+                worker.configure_log(level, log_format)
 
     def client(self, address: IAddress | None) -> IProtocol:
         """The way of a client that was accepted to one of the workers."""

@@ -106,6 +106,11 @@ class HostedWorker(AMP):
         self._log.configure(self._settings.log_level, self._settings.log_format)
         return {}
 
+    @commands.ConfigureLog.responder
+    def _configure_log(self, level: str, log_format: str) -> dict[str, Any]:
+        self._log.configure(level, log_format)
+        return {}
+
     @commands.Apply.responder
     def _apply(self, snapshot: bytes) -> dict[str, Any]:
         generation = unpacked_snapshot(snapshot)

@@ -131,6 +131,10 @@ class RemoteWorker(AMP):
         """Tell it what to be."""
         self._ask(commands.Start, settings=settings).addErrback(lambda _: None)
 
+    def configure_log(self, level: str, log_format: str) -> None:
+        """Tell it what to show; one that ends meanwhile need not know."""
+        self._ask(commands.ConfigureLog, level=level, log_format=log_format).addErrback(lambda _: None)
+
     def apply(self, snapshot: bytes) -> Deferred[None]:
         """Fires when no session of it is left behind: each has the generation, or has ended with the process."""
         applying = self._ask(commands.Apply, snapshot=snapshot)
