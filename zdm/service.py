@@ -185,6 +185,7 @@ class ProxyService:
         if self._crew is not None:
             self._crew.configure_log(level, log_format)
         self._access.replace_token(config.admin_bearer())
+        self._succession.config = config
         if not self._is_stopping:
             self._supervisor.reconfigure(config)
 

@@ -43,7 +43,7 @@ _FILES_LIMIT: Final = 3.0
 
 
 class Succession:
-    """What an upgrade asks of the running process; also who tries one."""
+    """What an upgrade asks of the running process; also who tries one. `config` is the one in force."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Succession:
         log: Log,
         lineage: Lineage,
     ) -> None:
-        self._config: Final = config
+        self.config = config
         self._supervisor: Final = supervisor
         self._admin: Final = admin
         self._state: Final = state
@@ -116,7 +116,7 @@ class Succession:
 
     def listeners(self) -> dict[str, list[socket.socket]]:
         """The sockets that it listens at, once more, by the configured address."""
-        config = self._config
+        config = self.config
         return {
             address_of(config.proxy_listen_address, config.proxy_listen_port): duplicates(self._supervisor.listeners()),
             address_of(config.metrics_address, config.metrics_port): duplicates(self._admin.listeners()),
@@ -152,7 +152,7 @@ class Succession:
 
     def drain_limit(self) -> float:
         """Seconds in which sessions are to come to rest."""
-        return self._config.proxy_drain_timeout_ms / 1000
+        return self.config.proxy_drain_timeout_ms / 1000
 
     def handed_over(self, pid: int) -> None:
         """The new program serves."""
