@@ -51,6 +51,34 @@ def test_texts_are_quoted_as_go_quotes_them(text: str, literal: str) -> None:
     assert quoted(text) == literal
 
 
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("no_colour", "log_format", "line"),
+    [
+        ("", "logfmt", 'level=\x1b[33mwarning\x1b[0m msg="look"'),
+        ("1", "logfmt", 'level=warning msg="look"'),
+        ("", "json", '"level": "warning"'),
+    ],
+)
+def test_levels_are_coloured_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, no_colour: str, log_format: str, line: str
+) -> None:
+    """As the reference has it; never where a program reads the lines."""
+    monkeypatch.setenv("NO_COLOR", no_colour)
+    stream = Terminal()
+    observer = LineObserver(stream)
+    log = ProcessLog(observer, observer)
+    log.configure("INFO", log_format)
+    log.warn("look")
+    assert line in stream.getvalue()
+
+
 def test_json_lines_are_one_object_each() -> None:
     line = json_line(0, "warning", 'a\n"b"')
     assert line.endswith("}\n")

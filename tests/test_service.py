@@ -120,6 +120,25 @@ def test_a_start_ends_with_the_lines_that_operators_look_for() -> None:
     ]
 
 
+def test_a_start_is_told_in_the_words_and_order_of_the_reference() -> None:
+    """Section 9.2; log searches of existing deployments know these lines."""
+    world = World().start()
+    told = [
+        "Attempting to start the proxy...",
+        "Validating config...",
+        "Starting proxy...",
+        "Parsed Topology Config: index 0 of 127.0.0.1, 8 tokens each",
+        "Successfully opened control connection to ORIGIN using endpoint 127.0.40.1:9042 with ProtocolVersion OSS 4.",
+        "Initialized origin control connection. Cluster Name: ",
+        "Successfully opened control connection to TARGET using endpoint 127.0.40.11:9042 with ProtocolVersion OSS 4.",
+        "Initialized target control connection. Cluster Name: ",
+        f"Proxy connected and ready to accept queries on localhost:{PORT}",
+        "Proxy started. Waiting for SIGINT/SIGTERM to shutdown.",
+    ]
+    found = world.told(*told)
+    assert [line.startswith(beginning) for line, beginning in zip(found, told, strict=True)] == [True] * len(told)
+
+
 def test_http_answers_before_the_clusters_do() -> None:
     """Probes tell a proxy that waits from one that is broken."""
     world = World()

@@ -3,14 +3,15 @@
 Lines are those of the reference (spec section 9.2): `time="2022-12-14T21:19:57Z" level=info msg="..."`, or with
 `log_format: json` one JSON object each. Everything passes through txaio and Twisted's log system, so a Deferred's
 unhandled error, an exception in the reactor and a warning of a library come out as lines of the same form, with the
-traceback inside `msg`. Lines of a worker process end with its number: `worker=2`.
+traceback inside `msg`. Lines of a worker process end with its number: `worker=2`. On a terminal levels are coloured.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
@@ -23,6 +24,8 @@ from zope.interface import implementer
 _SEVERITY: Final = {"PANIC": 0, "FATAL": 0, "ERROR": 1, "WARN": 2, "INFO": 3, "DEBUG": 4, "TRACE": 5}
 _TXAIO_LEVEL: Final = ("critical", "error", "warn", "info", "debug", "trace")
 _SHOWN_AS: Final = {"critical": "error", "error": "error", "warn": "warning", "info": "info", "debug": "debug"}
+_COLOURS: Final = {"error": 31, "warning": 33, "info": 36, "debug": 37}
+_COLOURED: Final = {level: f"\x1b[{_COLOURS[shown]}m{shown}\x1b[0m" for level, shown in _SHOWN_AS.items()}
 
 _ESCAPES: Final = {
     '"': '\\"',
@@ -75,7 +78,11 @@ class LineObserver:
     def configure(self, level: str, log_format: str) -> None:
         """`level` as in `Config.log_level_name`; `log_format` logfmt or json."""
         self._severity = _SEVERITY[level]
-        self._line: Callable[[float, str, str, int], str] = json_line if log_format.lower() == "json" else logfmt_line
+        is_json = log_format.lower() == "json"
+        self._line: Callable[[float, str, str, int], str] = json_line if is_json else logfmt_line
+        # for eyes only: https://no-color.org
+        has_colour = self._stream.isatty() and not is_json and not os.environ.get("NO_COLOR")
+        self._shown_as: Mapping[str, str] = _COLOURED if has_colour else _SHOWN_AS
 
     def __call__(self, event: LogEvent) -> None:
         level: str = event.get("log_level", LogLevel.info).name
@@ -83,7 +90,7 @@ class LineObserver:
             # what libraries find worth telling (ports opened, factories started) we tell ourselves
             level = "debug"
         if _TXAIO_LEVEL.index(level) <= self._severity:
-            line = self._line(event["log_time"], _SHOWN_AS[level], event_text(event), self._worker)
+            line = self._line(event["log_time"], self._shown_as[level], event_text(event), self._worker)
             self._stream.write(line)
             self._stream.flush()
 

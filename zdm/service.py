@@ -103,11 +103,7 @@ class ProxyService:
         self._reactor: Final = reactor
         self._worker: WorkerRole | None = None
         self._meter: Final = new_meter(config)
-        topology = proxy_topology(config)
-        log.info(
-            f"Parsed Topology Config: index {topology.index} of {', '.join(topology.addresses)}, "
-            f"{topology.num_tokens} tokens each"
-        )
+        self._topology: Final = proxy_topology(config)
         run = run or in_threads_of(reactor)
         saved = saved or SavedState()
         self._state: Final = LastingState(saved, config.state_file, run, reactor, log)
@@ -115,7 +111,9 @@ class ProxyService:
         self._state.logins = self._logins.records
         entrance = listening if staff is None else staff.entrance
         size = 1 if staff is None else staff.size
-        self._supervisor: Final = Supervisor(config, topology, connecting, reactor, log, self._state, entrance, size)
+        self._supervisor: Final = Supervisor(
+            config, self._topology, connecting, reactor, log, self._state, entrance, size
+        )
         self._crew: Final = None if staff is None else self._new_crew(staff)
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
@@ -202,11 +200,21 @@ class ProxyService:
         await self._admin.start()
         if self._crew is not None:
             self._crew.start()
-        self._log.info("Attempting to start the proxy...")
+        self._tell_start()
         delay = _FIRST_RETRY
         while not await self._try_to_start(delay):
             await self._pause(delay)
             delay = min(_LONGEST_RETRY, delay * 2) * random.uniform(0.9, 1.0)
+
+    def _tell_start(self) -> None:
+        """In the reference's words and order (section 9.2)."""
+        topology = self._topology
+        for line in ("Attempting to start the proxy...", "Validating config...", "Starting proxy..."):
+            self._log.info(line)
+        addresses = ", ".join(topology.addresses)
+        self._log.info(
+            f"Parsed Topology Config: index {topology.index} of {addresses}, {topology.num_tokens} tokens each"
+        )
 
     def _tell_target(self) -> None:
         target = self._state.target

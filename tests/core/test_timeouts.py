@@ -30,6 +30,10 @@ def test_a_silent_cluster_leaves_the_client_without_an_answer(play: Play, order:
     assert (meter.timed_out, meter.writes.inflight, sum(meter.writes.duration.counts)) == (1, 0, 1)
     play.answer(write, order[1], frames.void())
     play.expect_idle()
+    assert play.notes("debug") == [
+        f"Could not find request context for stream id 5 received from {order[1].name}. "
+        "It either timed out or a protocol error occurred."
+    ]
 
 
 def test_a_request_expires_after_its_own_timeout(perform: Perform) -> None:

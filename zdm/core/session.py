@@ -363,6 +363,8 @@ class Session:
         request = special if isinstance(special, PendingRequest) else None if special else state.pending.get(stream)
         if request is None or not request.awaits & side:
             state.shared.meter.late_answers += 1
+            what = f"request context for stream id {stream} received from {side.name}"
+            state.note("debug", f"Could not find {what}. It either timed out or a protocol error occurred.")
             return
         self._sides.settling.answered(request, side, frame)
 
