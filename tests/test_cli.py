@@ -159,3 +159,20 @@ def test_old_names_and_idle_keys_are_told_of_at_the_start() -> None:
     assert ("info", "These keys tune queues, buffers and pools that are not there, and have no effect: "
             "ZDM_WRITE_MAX_WORKERS=3") in messages(done.stderr)  # fmt: skip
     assert "hunter" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("option", ["--cpu-profile={}", "-cpu_profile {}", "-cpu-profile={}"])
+def test_a_cpu_profile_that_cannot_be_made_ends_the_start(tmp_path: Path, option: str) -> None:
+    """In either spelling; the reference calls it fatal."""
+    path = tmp_path / "zdm.yaml"
+    path.write_text(MINIMAL)
+    done = zdm_proxy("-config", str(path), *option.format(tmp_path / "none" / "cpu").split())
+    assert done.returncode == 1
+    level, text = messages(done.stderr)[-1]
+    assert level == "error" and text.startswith(f"Could not create the CPU profile {tmp_path}/none/cpu: No such file")
+
+
+def test_profiles_are_of_the_proxy_alone() -> None:
+    """An option without effect would be believed in."""
+    done = zdm_proxy("--mem-profile", "x", "check")
+    assert done.returncode == 2 and "profiles are taken of the proxy itself" in done.stderr

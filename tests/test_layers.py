@@ -33,6 +33,7 @@ RINGS = {
     "zdm.log": 3,
     "zdm.net": 3,
     "zdm.notifying": 3,
+    "zdm.profiling": 3,
     "zdm.sandbox": 3,
     "zdm.settings": 3,
     "zdm.sockets": 3,

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from zdm.log import ProcessLog
 
 CONFIGURATION_ERROR: Final = 255
+PROFILE_ERROR: Final = 1
 
-_ONE_DASH: Final = ("config", "set", "version", "help")
+_ONE_DASH: Final = ("config", "set", "version", "help", "cpu_profile", "mem_profile", "cpu-profile", "mem-profile")
 
 _CONCEPTS: Final = """\
 Applications connect to the proxy as if it were their Cassandra cluster. Behind it are two:
@@ -62,7 +63,10 @@ When target is sick: zdm-proxy target disable takes it out of the path while app
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; gives its exit code."""
     given = [_two_dashes(text) for text in (sys.argv[1:] if arguments is None else arguments)]
-    options = _parser(given).parse_args(given)
+    parser = _parser(given)
+    options = parser.parse_args(given)
+    if options.command and (options.cpu_profile or options.mem_profile):
+        parser.error(f"profiles are taken of the proxy itself, not of {options.command}")
     if options.version:
         print(f"ZDM proxy version {__version__}")
         return 0
@@ -89,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _with_configuration(options: argparse.Namespace) -> int:
     from zdm.config import ConfigurationError, load, parsed_configuration_json
     from zdm.log import start
+    from zdm.profiling import Profiles
 
     def read() -> Config:
         # an empty name counts as none, as in the reference
@@ -110,7 +115,13 @@ def _with_configuration(options: argparse.Namespace) -> int:
         return check.run(config)
     from zdm import service
 
-    return service.run(config, log, read)
+    profiles = Profiles(options.cpu_profile, options.mem_profile)
+    try:
+        profiles.check()
+    except OSError as failed:
+        log.error(f"Could not create the CPU profile {profiles.cpu}: {failed.strerror}. Aborting startup.")
+        return PROFILE_ERROR
+    return service.run(config, log, read, profiles)
 
 
 def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
@@ -157,6 +168,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     _add_configuration(parser, config=None, set_name="set")
     parser.add_argument("-v", "--version", action="store_true", help="print the version and exit")
+    for name, written in (("cpu", "where time is spent (pstats)"), ("mem", "what holds memory (tracemalloc)")):
+        text = f"write to this file at the end {written}; of each worker to FILE.worker1 and so on"
+        parser.add_argument(f"--{name}-profile", f"--{name}_profile", metavar="FILE", default="", help=text)
     parser.set_defaults(set_after=[])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running the proxy")
     text = "try the configuration against both clusters, and exit"

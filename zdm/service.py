@@ -38,6 +38,7 @@ from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, attach_accepted, i
 from zdm.net.logins import AcceptedLogins
 from zdm.net.threads import Run, in_threads_of, in_time
 from zdm.notifying import notifier
+from zdm.profiling import NONE, Profiles, profiled
 from zdm.rereading import Rereading
 from zdm.settings import new_meter, proxy_topology
 from zdm.sockets import dialling, handing, listening, raise_file_limit, socket_options
@@ -354,7 +355,7 @@ class ProxyService:
         return self._config.proxy_drain_timeout_ms / 1000
 
 
-def run(config: Config, log: Log, reread: Callable[[], Config]) -> int:
+def run(config: Config, log: Log, reread: Callable[[], Config], profiles: Profiles = NONE) -> int:
     """Run the proxy until a signal ends it; the exit code. `reread` gives the configuration as it is now."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until it can be heeded
     try:
@@ -372,7 +373,7 @@ def run(config: Config, log: Log, reread: Callable[[], Config]) -> int:
     incoming = None if given is None else Incoming(gate, log)
     listeners = activated(config, log) if given is None else given.listeners
     way = adopting(listening(config), listeners, gate, socket_options(config))
-    staff = Staff(count, launcher(reactor, threads), adopting(handing(config), listeners, gate, None))
+    staff = Staff(count, launcher(reactor, threads, profiles), adopting(handing(config), listeners, gate, None))
     lineage = Lineage(beginner(threads), incoming, notifier(log))
     service = ProxyService(
         config, log, reactor, dialling(config), way, saved, threads, staff if count > 1 else None, lineage, reread
@@ -392,5 +393,6 @@ def run(config: Config, log: Log, reread: Callable[[], Config]) -> int:
 
     # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
     reactor.callLater(0, begin)
-    reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
+    with profiled(profiles, log):
+        reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
     return service.exit_code

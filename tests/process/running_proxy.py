@@ -31,7 +31,10 @@ class Reachable(Protocol):
 
 
 class Proxy:
-    """One run of the program, on ports of its own; with the setting `in_file` it is configured by a file."""
+    """One run of the program, on ports of its own.
+
+    With the setting `in_file` it is configured by a file, with `options` it is started with these.
+    """
 
     def __init__(self, origin: Reachable, target: Reachable, directory: Path, settings: dict[str, Any]) -> None:
         self.host = PROXY
@@ -54,13 +57,14 @@ class Proxy:
             # requests are to take the link as well, and not the address that the node has behind it
             environment[f"ZDM_{name}_ENABLE_HOST_ASSIGNMENT"] = "false"
         in_file = settings.pop("in_file", False)
+        options = settings.pop("options", [])
         environment |= {f"ZDM_{key.upper()}": str(value) for key, value in settings.items()}
         self._file = directory / "zdm.yaml"
         self._in_file = {name.removeprefix("ZDM_").lower(): value for name, value in environment.items()}
         if in_file:
             self.rewrite()
         arguments = ["--config", str(self._file)] if in_file else []
-        self.program = Program(proxy_command() + arguments, {} if in_file else environment, directory)
+        self.program = Program(proxy_command() + arguments + options, {} if in_file else environment, directory)
         self.exit_code = 0
         """What it is to end with."""
         self._http = requests.Session()

@@ -1,4 +1,7 @@
-"""`python -m zdm.worker_process NUMBER DESCRIPTOR`: a worker, started by the supervisor and by nobody else."""
+"""`python -m zdm.worker_process NUMBER DESCRIPTOR CPU_PROFILE MEMORY_PROFILE`: a worker.
+
+Started by the supervisor and by nobody else. A profile that is not wanted is an empty argument.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import time
 from zdm.log import start
 from zdm.net.endpoints import ClientEndpoint, attach_accepted, install_reactor
 from zdm.net.transport import SocketOptions
+from zdm.profiling import Profiles, profiled
 
 
-def main(number: int, descriptor: int) -> None:
+def main(number: int, descriptor: int, profiles: Profiles) -> None:
     """Runs until the channel, which is at `descriptor`, is closed."""
     # the supervisor is told by these signals to end its workers in good order
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
@@ -41,8 +45,9 @@ def main(number: int, descriptor: int) -> None:
             adopt(reactor, channel, hosted)
 
     reactor.callLater(0, begin)
-    reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
+    with profiled(profiles, log):
+        reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Profiles(*sys.argv[3:]))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from zdm.config import Config
 from zdm.net.threads import Run
+from zdm.profiling import NONE, WRITING, Profiles
 from zdm.settings import copies_to
 from zdm.sockets import socket_options
 from zdm.worker_process.channel import adopt
@@ -60,18 +61,21 @@ class Child:
         return self._run(self._started.wait)
 
 
-def launcher(reactor: Any, run: Run) -> Launch:
+def launcher(reactor: Any, run: Run, profiles: Profiles = NONE) -> Launch:
     """Starts workers as processes of this program; `run` is where their end is waited for.
 
     They have a process group of their own: what a terminal sends to its foreground is for the supervisor alone.
     """
 
     def launch(worker: RemoteWorker) -> None:
+        own = profiles.of_worker(worker.number)
+        if profiles.are_wanted:
+            worker.leave_limit = WRITING
         ours, theirs = socket.socketpair()
         with ours, theirs:
             number, channel = str(worker.number), str(theirs.fileno())
             started = subprocess.Popen(
-                [sys.executable, *_path_options(), "-m", "zdm.worker_process", number, channel],
+                [sys.executable, *_path_options(), "-m", "zdm.worker_process", number, channel, *own],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 process_group=0,

@@ -30,7 +30,7 @@ START_PATIENCE: Final = 60.0
 """Seconds within which a new process says that it is there: a machine that starts many programs is slow."""
 
 _LEAVE: Final = 2.0
-"""Seconds in which a worker ends by itself when it was told to."""
+"""Seconds in which a worker ends by itself when it was told to, unless it has something to write before."""
 
 SLOW: Final = 1.0
 """Seconds without a sign of life from a worker that was given clients, after which others are preferred."""
@@ -101,6 +101,7 @@ class RemoteWorker(AMP):
         self.is_there = False
         """It has said hello, and its channel is open."""
         self.attaching = 0
+        self.leave_limit = _LEAVE
         self._superior: Final = superior
         self._clock: Final = clock
         self._log: Final = log
@@ -261,7 +262,7 @@ class RemoteWorker(AMP):
         self.is_there = False
         self._has_started()
         if self._is_leaving:
-            killing = self._clock.callLater(_LEAVE, self.process.kill)
+            killing = self._clock.callLater(self.leave_limit, self.process.kill)
         else:
             self.process.kill()
             killing = None
