@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 REPORTS := build/junit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench bench-goals performance conformance conformance-full clean
+.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench bench-goals performance conformance conformance-full conformance-drivers clean
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
@@ -21,6 +21,7 @@ help:
 	@echo "make check             ruff, mypy, import rings"
 	@echo "make bench             measurements; bench-goals: what the project has set itself; performance: put both into docs/"
 	@echo "make conformance       a slice of the suite against real clusters; conformance-full: all of it"
+	@echo "make conformance-drivers   other languages' drivers, each as a program (DRIVERS=go,node CLUSTERS=ccm)"
 	@echo "make clean             remove what was built"
 
 setup: $(STAMP)
@@ -98,12 +99,18 @@ performance: setup
 	$(BIN)/python bench/page.py
 
 # with the program as it is installed, unless another is named
-conformance conformance-full: export PROXY_COMMAND ?= $(CURDIR)/$(COMPILED)/bin/zdm-proxy
+conformance conformance-full conformance-drivers: export PROXY_COMMAND ?= $(CURDIR)/$(COMPILED)/bin/zdm-proxy
 conformance: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh ci
 
 conformance-full: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh full
+
+# each driver of DRIVERS needs its toolchain
+DRIVERS ?= python,go,node,cqlsh
+CLUSTERS ?= sandbox
+conformance-drivers: compiled
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh one drivers --drivers $(DRIVERS) --clusters $(CLUSTERS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache

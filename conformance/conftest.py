@@ -55,10 +55,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("--primary", "PRIMARY_CLUSTER", "ORIGIN", "ORIGIN or TARGET"),
         ("--protocol", "PROTOCOL_VERSIONS", "4,3", "protocol versions, comma-separated"),
         ("--debug-proxy", "DEBUG", "", "1: the proxy logs at debug level, and its log is shown while it runs"),
+        ("--drivers", "DRIVERS", "", "programs in drivers/, comma-separated; none where it is empty"),
+        ("--driver-protocol", "DRIVER_PROTOCOL", "0", "their protocol version; 0: what they agree on with the proxy"),
+        ("--driver-compression", "DRIVER_COMPRESSION", "none", "comma-separated: none, lz4, snappy"),
     ):
         group.addoption(name, default=os.environ.get(variable, default), help=f"{text} (${variable}, {default})")
     group.addoption("--direct", nargs="?", const="origin", choices=("origin", "target"), help="no proxy, one cluster")
     group.addoption("--write-matrix", action="store_true", help="write matrix.md and run nothing")
+
+
+def drivers_of(config: pytest.Config) -> list[str]:
+    return [name for name in str(config.getoption("drivers")).split(",") if name]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The programs of other drivers need their toolchains: they are run where they are asked for, and nothing else."""
+    if config.getoption("write_matrix"):
+        return None
+    if collection_path.name in ("drivers", "scenarios") and collection_path.parent == Path(__file__).parent:
+        return (collection_path.name == "drivers") != bool(drivers_of(config))
+    return None
 
 
 def is_on(config: pytest.Config, name: str) -> bool:

@@ -29,11 +29,13 @@ declare -A options=(
     [login-at-target]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth target --protocol 4 -m 'not load and not http and not outage'"
     [login-at-origin]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth origin --protocol 4 -m 'not load and not outage'"
     [no-login]="--clusters ccm --cassandra-version 4.1.10,4.1.10 --auth none --protocol 4 -m 'not http and not outage'"
+    [drivers]="--clusters sandbox --auth both --drivers python,go,node,cqlsh"
+    [drivers-cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --drivers python,go,node,cqlsh"
 )
 ci=(cassandra sandbox-v3 sandbox-load simulacron)
 # two rows at the same time: those on Cassandra need the processors, the others mostly wait
-full=(cassandra swapped from-4.0 from-3.11 from-3.11-to-5.0 primary-target login-at-target login-at-origin no-login)
-beside=(sandbox sandbox-v3 sandbox-load simulacron simulacron-v3)
+full=(cassandra swapped from-4.0 from-3.11 from-3.11-to-5.0 primary-target login-at-target login-at-origin no-login drivers-cassandra)
+beside=(sandbox sandbox-v3 sandbox-load simulacron simulacron-v3 drivers)
 
 run() { # NAME OPTION...
     local name=$1 given

@@ -6,6 +6,7 @@ the same layout for everything here. Frame: version, flags (1 byte each), stream
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from conformance.backends.interface import Credentials
 HEADER: Final = struct.Struct(">BBhBI")
 ERROR, STARTUP, READY, AUTHENTICATE, QUERY, RESULT, PREPARE, EXECUTE = 0, 1, 2, 3, 7, 8, 9, 10
 BATCH, AUTH_RESPONSE, AUTH_SUCCESS = 13, 15, 16
+OPTIONS, SUPPORTED = 5, 6
 CONSISTENCY_ONE, CONSISTENCY_QUORUM = 1, 4
 UNAVAILABLE, ALREADY_EXISTS = 0x1000, 0x2400
 
@@ -166,6 +168,18 @@ class Wire:
                 raise ConnectionError("closed by the other side")
             parts += part
         return bytes(parts)
+
+
+def offered_versions(address: str, port: int) -> list[int]:
+    """The protocol versions that a server names in SUPPORTED, asked before STARTUP; none where it names none."""
+    with socket.create_connection((address, port), 20) as stream:
+        stream.sendall(HEADER.pack(4, 0, 1, OPTIONS, 0))
+        with stream.makefile("rb") as answers:
+            _, _, _, opcode, length = HEADER.unpack(answers.read(HEADER.size))
+            body = answers.read(length)
+    assert opcode == SUPPORTED, f"OPTIONS were answered with opcode {opcode}: {body[:80]!r}"
+    # a map of string lists, in which the names look like 4/v4; nothing else there does
+    return sorted({int(found[1]) for found in re.finditer(rb"\b(\d+)/v\1\b(?!-beta)", body)})
 
 
 def error_of(answer: Answer) -> ErrorAnswer:
