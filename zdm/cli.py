@@ -112,7 +112,7 @@ def _with_configuration(options: argparse.Namespace) -> int:
     if options.command == "check":
         from zdm import check
 
-        return check.run(config)
+        return check.run(config, options.json, options.strict)
     from zdm import service
 
     profiles = Profiles(options.cpu_profile, options.mem_profile)
@@ -174,8 +174,11 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.set_defaults(set_after=[])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running the proxy")
     text = "try the configuration against both clusters, and exit"
-    check = commands.add_parser("check", help=text, description=_sentence(text), allow_abbrev=False)
+    exits = "Exit codes: 0 where the proxy could serve, 1 where it could not, 3 with --strict where there are warnings."
+    check = commands.add_parser("check", help=text, description=_sentence(text), epilog=exits, allow_abbrev=False)
     _add_configuration(check, config=argparse.SUPPRESS, set_name="set_after")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--strict", action="store_true", help="exit code 3 where there are warnings")
     text = "what can be configured"
     printed = commands.add_parser("config", help=text, description=_sentence(text), allow_abbrev=False)
     printed.add_argument(

@@ -105,9 +105,12 @@ class Node:
         self.local_types = LOCAL_TYPES
         self.versions = {3, 4}
         self.authenticator = ""
+        self.login = USER
         self.is_down = self.is_hung = self.hangs_up = False
         self.heartbeat: Response = Supported({"CQL_VERSION": ["3.4.6"]})
         self.connections: list[Connection] = []
+        self.answers: dict[str, Response] = {}
+        """By the texts of other queries."""
         self.on_query: Callable[[Connection, str], None] = lambda connection, text: None
 
     def answer(self, connection: Connection, frame: Frame) -> None:
@@ -127,9 +130,9 @@ class Node:
             self.on_query(connection, request.text)
             if request.text == LOCAL:
                 return local_rows(self.local, self.local_types)
-            return peers_rows(*self.peers) if request.text == PEERS else Void()
+            return peers_rows(*self.peers) if request.text == PEERS else self.answers.get(request.text, Void())
         if isinstance(request, AuthResponse):
-            accepted = request.token == USER.token()
+            accepted = request.token == self.login.token()
             return AuthSuccess(None) if accepted else Error(ErrorCode.AUTHENTICATION_ERROR, "bad credentials")
         if type(request).__name__ == "Options":
             return self.heartbeat

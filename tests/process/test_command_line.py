@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -125,3 +126,40 @@ def test_check_tells_of_too_few_open_files(sandbox: Sandbox) -> None:
     done = run("check", ZDM_PROXY_MAX_CLIENT_CONNECTIONS="100000000", **settings(*sandbox.clusters))
     assert done.returncode == 0
     assert "100000000 clients (proxy_max_client_connections) may need 300000064" in done.stdout
+
+
+def test_check_says_so_where_there_is_nothing_to_complain_of(guarded: Sandbox) -> None:
+    """A script that minds warnings is content as well."""
+    keys = {"ZDM_METRICS_PORT": "0", "ZDM_PROXY_LISTEN_PORT": "0", "ZDM_PROXY_MAX_CLIENT_CONNECTIONS": "10"}
+    done = run("check", "--strict", **keys, **settings(*guarded.clusters))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "Nothing to complain of."
+
+
+def test_check_has_a_form_for_programs(guarded: Sandbox) -> None:
+    """Nothing else goes to stdout, and the exit code is the same."""
+    keys = {"ZDM_PROXY_TOPOLOGY_ADDRESSES": "203.0.113.1,203.0.113.2", "ZDM_PROXY_TOPOLOGY_INDEX": "1"}
+    advertised = {"ZDM_PROXY_ADVERTISED_DATACENTER": "fleet", "ZDM_PROXY_ADVERTISED_RACK": "shelf"}
+    done = run("check", "--json", "--strict", **keys, **advertised, **settings(*guarded.clusters))
+    assert done.returncode == 3, done.stdout
+    shown = json.loads(done.stdout)
+    assert (shown["could_start"], shown["target_enabled"]) == (True, True)
+    assert any("drivers are sent to 203.0.113.2" in found["text"] for found in shown["findings"])
+    assert {found["severity"] for found in shown["findings"]} == {"warning"}
+    assert shown["clusters"]["origin"]["contacted"] == f"{guarded.origin.host}:{guarded.origin.port}"
+    drivers = [(row["table"], row["address"], row["datacenter"], row["rack"]) for row in shown["drivers"]]
+    assert drivers == [
+        ("system.peers", "203.0.113.1:14002", "fleet", "shelf"),
+        ("system.local", "203.0.113.2:14002", "fleet", "shelf"),
+    ]
+
+
+def test_check_tells_a_program_that_the_proxy_could_not_start(sandbox: Sandbox) -> None:
+    """With what is wrong on this machine beside it."""
+    origin = SimpleNamespace(host=ORIGIN, port=free_port(ORIGIN), login=("", ""))
+    keys = {**settings(origin, sandbox.target), "ZDM_PROXY_LISTEN_ADDRESS": "203.0.113.1"}
+    done = run("check", "--json", **keys)
+    shown = json.loads(done.stdout)
+    assert (done.returncode, shown["could_start"]) == (1, False)
+    about = {found["about"] for found in shown["findings"] if found["severity"] == "error"}
+    assert about == {"PROXY", "ORIGIN"} and list(shown["clusters"]) == ["target"]
