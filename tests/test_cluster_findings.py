@@ -193,6 +193,24 @@ def test_a_datacenter_that_is_not_there_is_told() -> None:
     assert text == "no host is in dc9 (ZDM_ORIGIN_LOCAL_DATACENTER), dc1 is used; there is: dc1"
 
 
+@pytest.mark.parametrize(("datacenter", "is_told"), [("", True), ("dc1", False)])
+def test_contact_points_in_two_datacenters_are_told(datacenter: str, is_told: bool) -> None:
+    """What drivers see would change from one start to the next."""
+    world = World(origin_local_datacenter=datacenter)
+    world.node.peers.append(peer_row(2, "dc2"))
+    world.network.add(2, datacenter="dc2").is_down = True
+    world.config = world.config.model_copy(update={"origin_contact_points": "127.0.40.1,127.0.40.2"})
+    told = [text for text in world.told() if "contact points are in" in text]
+    assert (
+        told
+        == [
+            "contact points are in dc1 and dc2: the first that answers decides which is used; "
+            "set ZDM_ORIGIN_LOCAL_DATACENTER"
+        ]
+        * is_told
+    )
+
+
 def test_a_cluster_that_is_lost_meanwhile_is_no_fault_of_ours() -> None:
     """It was there a moment ago."""
     world = World()

@@ -108,10 +108,17 @@ def _skewed(whose: str, other: str, reading: ClockReading) -> str:
 
 
 def _configured(config: Config, side: Side, view: ClusterView) -> list[Finding]:
-    key = f"ZDM_{side.name}_LOCAL_DATACENTER"
-    wanted: str = getattr(config, f"{name_of(side)}_local_datacenter")
-    if not wanted or wanted == view.datacenter:
+    name, key = name_of(side), f"ZDM_{side.name}_LOCAL_DATACENTER"
+    wanted: str = getattr(config, f"{name}_local_datacenter")
+    if wanted == view.datacenter:
         return []
+    if not wanted:
+        points = config.contact_points(name)
+        found = sorted({host.datacenter for host in view.hosts if host.address in points})
+        if len(found) < 2:
+            return []
+        text = f"contact points are in {' and '.join(found)}: the first that answers decides which is used; set {key}"
+        return [warning(side.name, text)]
     there = ", ".join(sorted({host.datacenter for host in view.hosts}))
     return [warning(side.name, f"no host is in {wanted} ({key}), {view.datacenter} is used; there is: {there}")]
 

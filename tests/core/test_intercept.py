@@ -212,6 +212,16 @@ class TestAdvertisedNames:
             assert {tuple(row) for row in values(rows)} == {("app-dc", "app-rack")}
         assert tables.view.datacenter == "dc1"
 
+    @pytest.mark.parametrize("index", range(len(FLEET)))
+    def test_all_instances_tell_the_same_of_all_instances(self, index: int) -> None:
+        """A driver that sees an instance in two datacenters connects to it as a remote one, or not at all."""
+        tables = system_tables(proxies(*FLEET, index=index, datacenter="app-dc", rack="app-rack"), peer_row(2))
+        shown = {}
+        for table, address in (("local", "rpc_address"), ("peers", "peer")):
+            for row in records(result(tables, f"SELECT {address}, data_center, rack FROM system.{table}")):
+                shown[row[address]] = (row["data_center"], row["rack"])
+        assert shown == dict.fromkeys(FLEET, ("app-dc", "app-rack"))
+
 
 class TestUnspecifiedListenAddress:
     def test_each_client_is_shown_the_address_it_reached(self) -> None:
