@@ -7,10 +7,8 @@ its own, with its number behind the name. Both cost speed, the second memory as 
 
 from __future__ import annotations
 
-import cProfile
-import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 
 from zdm.log import Log
@@ -49,21 +47,41 @@ NONE: Final = Profiles()
 @contextmanager
 def profiled(profiles: Profiles, log: Log) -> Iterator[None]:
     """Takes the profiles of what happens inside, and writes them; one that cannot be written is only told of."""
-    profile = cProfile.Profile() if profiles.cpu else None
-    if profiles.memory:
-        tracemalloc.start(_DEPTH)
-    if profile is not None:
-        profile.enable()
+    with ExitStack() as stack:
+        if profiles.memory:
+            stack.enter_context(_memory_profiled(profiles.memory, log))
+        if profiles.cpu:
+            stack.enter_context(_cpu_profiled(profiles.cpu, log))
+        yield
+
+
+# both libraries are imported where they are wanted: hardly any start wants them
+
+
+@contextmanager
+def _cpu_profiled(path: str, log: Log) -> Iterator[None]:
+    from cProfile import Profile
+
+    profile = Profile()
+    profile.enable()
     try:
         yield
     finally:
-        if profile is not None:
-            profile.disable()
-            _write("CPU", profiles.cpu, log, profile.dump_stats)
-        if profiles.memory:
-            snapshot = tracemalloc.take_snapshot()
-            tracemalloc.stop()
-            _write("memory", profiles.memory, log, snapshot.dump)
+        profile.disable()
+        _write("CPU", path, log, profile.dump_stats)
+
+
+@contextmanager
+def _memory_profiled(path: str, log: Log) -> Iterator[None]:
+    import tracemalloc
+
+    tracemalloc.start(_DEPTH)
+    try:
+        yield
+    finally:
+        snapshot = tracemalloc.take_snapshot()
+        tracemalloc.stop()
+        _write("memory", path, log, snapshot.dump)
 
 
 def _write(kind: str, path: str, log: Log, dump: Callable[[str], None]) -> None:
