@@ -13,7 +13,7 @@ import pytest
 from tests import frames
 from tests.core.shown import FLEET, IDS, LOCAL_COLUMNS, PEERS_COLUMNS, columns, names, proxies, system_tables, values
 from tests.playbook import Play
-from tests.stage import INVALID, TARGET, stage
+from tests.stage import INVALID, PROTOCOL_ERROR, TARGET, stage
 from tests.system_rows import LOCAL_TYPES, PEERS_TYPES, SCHEMA, Values, host_id, inet, local_row, peer_row
 from zdm.core.intercept import SystemTables
 from zdm.core.topology import ProxyTopology
@@ -235,6 +235,22 @@ def test_what_the_proxy_cannot_answer_is_answered_by_the_cluster_of_system_queri
         play.client_sends(request)
         play.answer(play.expect_forwarded(to={TARGET}), TARGET, frames.rows())
         play.expect_client(frames.rows(5))
+
+
+def test_nobody_is_shown_the_fleet_before_being_let_in(tables: SystemTables) -> None:
+    """FIX-12: what is intercepted is told to whoever reaches the port otherwise, credentials or not."""
+    asked = frames.query(5, "SELECT * FROM system.local"), frames.prepare(6, "SELECT * FROM system.peers")
+    with Play(stage(tables=tables)) as play:
+        play.open()
+        play.client_sends(*asked)
+        for stream in (5, 6):
+            play.expect_error(PROTOCOL_ERROR, stream, "expecting STARTUP or OPTIONS")
+        play.client_sends(frames.startup(1))
+        play.answer_all(play.expect_forwarded(), frames.authenticate())
+        play.expect_client(frames.authenticate(1))
+        play.client_sends(*asked)
+        for stream in (5, 6):
+            play.expect_error(PROTOCOL_ERROR, stream, "expecting AUTH_RESPONSE")
 
 
 # A cluster that has every column there is (DSE), of two nodes that differ in all of them
