@@ -17,6 +17,7 @@ PRIMARY, SYSTEM, PROXY, NOBODY = "primary", "system queries", "proxy", "nobody"
 DECISIONS = [
     ("", "SELECT * FROM ks.t", PRIMARY),
     ("", 'SELECT * FROM "ks"."t"', PRIMARY),
+    ("", "SELECT * FROM ks.t WHERE col : 'term'", PRIMARY),
     ("", "SELECT * FROM t", PRIMARY),
     ("ks", "SELECT * FROM t", PRIMARY),
     ("ks", "SELECT * FROM peers", PRIMARY),
