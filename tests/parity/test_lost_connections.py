@@ -65,3 +65,5 @@ def test_a_client_whose_cluster_cannot_be_reached_is_counted(played: Running, si
     for cluster in ("origin", "target"):
         line = f'zdm_proxy_failed_connections_total{{cluster="{cluster}"}} {int(cluster == side)}'
         assert line in texts[0].splitlines()
+    node = "127.0.40.1" if side == "origin" else "127.0.40.11"
+    assert f'zdm_{side}_failed_connections_total{{node="{node}:9042"}} 1' in texts[0].splitlines()
