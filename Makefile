@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 REPORTS := build/junit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers reference bench bench-goals performance conformance conformance-full conformance-drivers clean
+.PHONY: help setup demo test compiled test-compiled simulate mutants check check-lint check-format check-types check-layers check-rules dashboards reference bench bench-goals performance conformance conformance-full conformance-drivers clean
 
 help:
 	@echo "make setup             build .venv and install the program: $(BIN)/zdm-proxy"
@@ -19,6 +19,7 @@ help:
 	@echo "make simulate          more of the simulation: SEEDS=N of them, FROM=S on"
 	@echo "make mutants           faults planted in the code, each of which the tests must find"
 	@echo "make check             ruff, mypy, import rings"
+	@echo "make check-rules       alert rules and dashboards, by promtool (Debian's package prometheus)"
 	@echo "make bench             measurements; bench-goals: what the project has set itself; performance: put both into docs/"
 	@echo "make conformance       a slice of the suite against real clusters; conformance-full: all of it"
 	@echo "make conformance-drivers   other languages' drivers, each as a program (DRIVERS=go,node CLUSTERS=ccm)"
@@ -82,6 +83,18 @@ check-types: setup
 
 check-layers: setup
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+# alert rules, their stories, the example of scraping, and what the dashboards ask
+check-rules: setup
+	@command -v promtool >/dev/null || { echo "promtool is missing: it is in Debian's package prometheus" >&2; exit 1; }
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
+	@mkdir -p build
+	$(BIN)/python deploy/grafana/dashboards.py --rules build/panels.yml
+	promtool check rules build/panels.yml
+
+dashboards: setup
+	$(BIN)/python deploy/grafana/dashboards.py
 
 # pages of docs/ that are made from the code
 reference: setup

@@ -18,7 +18,7 @@ DATA = Path(__file__).parent / "data"
 ORIGIN_NODE, TARGET_NODE = "127.0.0.1:9041", "127.0.0.2:9041"
 OWN = re.compile(
     "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
-    "|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_)"
+    "|stream_ids_limit|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_)"
 )
 
 
@@ -74,11 +74,11 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     meter = Meter(copies_to=Side.TARGET)
-    assert len(re.findall("# HELP", render(meter, "zdm"))) == 20
+    assert len(re.findall("# HELP", render(meter, "zdm"))) == 21
     meter.node(Side.ORIGIN, ORIGIN_NODE)
     meter.node(Side.TARGET, TARGET_NODE)
     names = re.findall(r"# HELP (\S+)", render(meter, "zdm"))
-    assert names == sorted(names) and len(names) == 36
+    assert names == sorted(names) and len(names) == 37
 
 
 def test_the_prefix_is_the_operators() -> None:
@@ -124,6 +124,7 @@ def test_prometheus_reads_the_text() -> None:
         ("paused_by_process_limit", 'inflight_paused_seconds_total{limit="process"}'),
         ("pscache_entries", "pscache_entries_total"),
         ("pscache_misses", "pscache_miss_total"),
+        ("stream_ids_limit", "stream_ids_limit"),
         ("rejected", "proxy_rejected_requests_total"),
         ("timed_out", "proxy_timed_out_requests_total"),
         ("worker_restarts", "worker_restarts_total"),
@@ -135,7 +136,7 @@ def test_each_number_has_its_line_and_is_merged(attribute: str, line: str) -> No
     setattr(one, attribute, 41)
     assert f"zdm_{line} 41\n" in render(one, "zdm")
     setattr(two, attribute, 100)
-    merged = 100 if attribute == "pscache_entries" else 141
+    merged = 100 if attribute in ("pscache_entries", "stream_ids_limit") else 141
     assert f"zdm_{line} {merged}\n" in render(merge([one, two]), "zdm")
     assert getattr(one, attribute) == 41
 

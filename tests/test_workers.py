@@ -56,6 +56,7 @@ def test_a_scrape_has_the_counters_of_the_moment(stage: Stage) -> None:
     scraped: list[Meter] = []
     stage.worker.scrape().addCallback(scraped.append)
     assert scraped[0].client_connections == 1 and scraped[0].pscache_entries == 1
+    assert scraped[0].stream_ids_limit == 2048
 
 
 def test_failed_connections_are_counted_for_their_cluster(stage: Stage) -> None:

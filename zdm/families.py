@@ -309,6 +309,12 @@ _OWN: Final = (
         _one(lambda m: m.timed_out),
     ),
     _Shown(
+        "stream_ids_limit",
+        "gauge",
+        "Number of stream ids that one connection to a cluster may use at a time",
+        _one(lambda m: m.stream_ids_limit),
+    ),
+    _Shown(
         "worker_restarts_total",
         "counter",
         "Running total of worker processes that ended by themselves and were started again",

@@ -215,6 +215,7 @@ class Meter:
         "reads_origin",
         "reads_target",
         "rejected",
+        "stream_ids_limit",
         "target_attaching",
         "target_enabled",
         "target_nodes",
@@ -272,6 +273,7 @@ class Meter:
         self.pscache_entries: int = 0
         self.pscache_misses: int = 0
         self.rejected: int = 0
+        self.stream_ids_limit: int = 0
         self.timed_out: int = 0
         self.worker_restarts: int = 0
 
@@ -324,6 +326,7 @@ class Meter:
         self.pscache_entries = max(self.pscache_entries, other.pscache_entries)
         self.pscache_misses += other.pscache_misses
         self.rejected += other.rejected
+        self.stream_ids_limit = max(self.stream_ids_limit, other.stream_ids_limit)
         self.timed_out += other.timed_out
         self.worker_restarts += other.worker_restarts
         for ours, theirs in zip(self._clusters(), other._clusters(), strict=True):
@@ -355,6 +358,7 @@ class Meter:
         for node in self.nodes():
             node.retire()
         self.client_connections = self.target_attaching = self.pscache_entries = self.inflight_bytes = 0
+        self.stream_ids_limit = 0
         self.target_enabled = 1
 
 

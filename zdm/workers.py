@@ -132,6 +132,7 @@ class Worker:
         meter.pscache_entries = len(self.shared.prepared)
         meter.target_enabled = int(self.shared.snapshot.target_enabled)
         meter.target_attaching = self.attaching()
+        meter.stream_ids_limit = self.shared.snapshot.settings.stream_limit
         self.in_flight.fill_in(meter)
         self._fill_in_nodes(meter)
         return succeed(meter)
