@@ -254,6 +254,22 @@ def test_errors_are_counted_by_their_class(code: int, name: str) -> None:
     ]
 
 
+def test_writes_by_table_have_a_line_for_each_cluster() -> None:
+    """The gap between the two is what an operator looks for."""
+    meter = Meter(max_tables=1)
+    assert "write_success" not in render(Meter(), "zdm")
+    place = meter.tables.places[meter.tables.place([("ks", "t")])]
+    place.count(Side.ORIGIN, 3)
+    place.count(Side.TARGET, 2)
+    shown = [line for line in render(meter, "zdm").splitlines() if line.startswith("zdm_proxy_write_success")]
+    assert shown == [
+        'zdm_proxy_write_success_total{cluster="origin",keyspace="ks",table="t"} 3',
+        'zdm_proxy_write_success_total{cluster="origin",keyspace="other",table="other"} 0',
+        'zdm_proxy_write_success_total{cluster="target",keyspace="ks",table="t"} 2',
+        'zdm_proxy_write_success_total{cluster="target",keyspace="other",table="other"} 0',
+    ]
+
+
 def test_nodes_use_the_buckets_of_their_cluster() -> None:
     """Three lists of bounds, three configuration keys."""
     meter = Meter([1], [2], [3], Side.ORIGIN)

@@ -119,6 +119,14 @@ def _skipped(meter: Meter) -> Samples:
     return [((("reason", why), ("type", kind)), by.begun) for (why, kind), by in by_reason_and_type.items()]
 
 
+def _written(meter: Meter) -> Samples:
+    return [
+        ((("cluster", cluster), ("keyspace", keyspace), ("table", table)), count)
+        for (keyspace, table), written in meter.tables.by_name.items()
+        for cluster, count in (("origin", written.origin), ("target", written.target))
+    ]
+
+
 _REFERENCE: Final = (
     _Shown(
         "client_connections_total",
@@ -237,6 +245,12 @@ _NODES: Final = (
 )
 
 _OWN: Final = (
+    _Shown(
+        "proxy_write_success_total",
+        "counter",
+        "Running total of writes that a cluster has answered without an error, by table",
+        _written,
+    ),
     _Shown(
         "target_abandoned_requests_total",
         "counter",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from zdm.core.clusters import Side
+from zdm.core.tables import Tables
 from zdm.protocol.errors import ErrorCode
 
 DEFAULT_BOUNDS: Final[Sequence[float]] = (
@@ -216,6 +217,7 @@ class Meter:
         "reads_target",
         "rejected",
         "stream_ids_limit",
+        "tables",
         "target_attaching",
         "target_enabled",
         "target_nodes",
@@ -232,12 +234,15 @@ class Meter:
         target_bounds: Sequence[float] = DEFAULT_BOUNDS,
         async_bounds: Sequence[float] = DEFAULT_BOUNDS,
         copies_to: Side | None = None,
+        max_tables: int = 0,
     ) -> None:
         """The bounds, in seconds, are those of the operator's three bucket lists; writes go by origin's.
 
-        `copies_to` is the cluster that reads are copied to, where they are.
+        `copies_to` is the cluster that reads are copied to, where they are; `max_tables` how many tables are counted
+        one by one.
         """
         self.copies_to: Final = copies_to
+        self.tables: Final = Tables(max_tables)
         self.origin_nodes: Final = Nodes(origin_bounds)
         self.target_nodes: Final = Nodes(target_bounds)
         self.async_nodes: Final = Nodes(async_bounds)
@@ -331,6 +336,7 @@ class Meter:
         self.worker_restarts += other.worker_restarts
         for ours, theirs in zip(self._clusters(), other._clusters(), strict=True):
             ours.add(theirs)
+        self.tables.add(other.tables)
 
     def requests(self) -> int:
         """All reads and writes that were ever sent."""
@@ -369,7 +375,7 @@ def merge(meters: Sequence[Meter]) -> Meter:
     """
     first = meters[0]
     bounds = first.origin_nodes.bounds, first.target_nodes.bounds, first.async_nodes.bounds
-    merged = Meter(*bounds, first.copies_to)
+    merged = Meter(*bounds, first.copies_to, first.tables.limit)
     for meter in meters:
         merged.add(meter)
     return merged

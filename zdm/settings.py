@@ -57,7 +57,7 @@ def proxy_topology(config: Config) -> ProxyTopology:
 def new_meter(config: Config) -> Meter:
     """Counters with the configured latency buckets."""
     bounds = config.latency_buckets("origin"), config.latency_buckets("target"), config.latency_buckets("async_read")
-    return Meter(*bounds, copies_to(config))
+    return Meter(*bounds, copies_to(config), config.metrics_max_tables)
 
 
 def copies_to(config: Config) -> Side | None:

@@ -144,6 +144,19 @@ SWITCH = Row(
             ((_sum(f"zdm_target_skipped_requests_total{{{JOB}}}", "reason", "type"), "{{type}} {{reason}}"),),
         ),
         Panel(
+            "Writes per second that only origin has answered well, by table (ZDM_METRICS_MAX_TABLES)",
+            "ops",
+            (
+                (
+                    " - ".join(
+                        _sum(_rate("zdm_proxy_write_success_total", f'cluster="{side}",{JOB}'), "keyspace", "table")
+                        for side in ("origin", "target")
+                    ),
+                    "{{keyspace}}.{{table}}",
+                ),
+            ),
+        ),
+        Panel(
             "Requests whose answer from target nobody waited for",
             "short",
             ((_sum(f"zdm_target_abandoned_requests_total{{{JOB}}}", "type"), "{{type}}"),),

@@ -19,6 +19,9 @@ from tests.process.sandbox import Sandbox
 BY_PROMETHEUS = {"job", "instance"}
 """Labels that a series gets when it is scraped; `up` is made then, too."""
 
+pytestmark = pytest.mark.timeout(240)
+"""The first test starts all programs."""
+
 Scrape = Mapping[str, list[Mapping[str, str]]]
 
 
@@ -28,7 +31,7 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrape]:
     sandbox = Sandbox(tmp_path_factory.mktemp("sandbox"))
     sandbox.query(f"CREATE KEYSPACE ks WITH replication = {REPLICATION}")
     sandbox.query("CREATE TABLE ks.t (k int PRIMARY KEY, v text)")
-    settings = {"workers": 2, "read_mode": "DUAL_ASYNC_ON_SECONDARY"}
+    settings = {"workers": 2, "read_mode": "DUAL_ASYNC_ON_SECONDARY", "metrics_max_tables": 10}
     running = Proxy(*sandbox.clusters, tmp_path_factory.mktemp("proxy"), settings).wait_until_ready()
     running.tolerates("ZDM_READ_MODE=DUAL_ASYNC_ON_SECONDARY")
     client = running.client()

@@ -19,6 +19,7 @@ from zdm.core.credentials import Credentials
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
+from zdm.core.tables import Tables
 from zdm.families import render
 from zdm.metrics import Meter, Nodes, RequestMeter
 from zdm.net.transport import SocketOptions
@@ -73,7 +74,7 @@ def test_settings_arrive_whole() -> None:
 def test_counters_arrive_whole() -> None:
     """Every attribute of a meter, also those that are added one day."""
     bounds = (0.1, 1.0), (0.2,), (0.3,)
-    sent = Meter(*bounds, TARGET)
+    sent = Meter(*bounds, TARGET, 1)
     assert {*counters.FIELDS, "copies_to"} == set(getattr(Meter, "__slots__", [*counters.FIELDS, "copies_to"]))
     for side in (ORIGIN, TARGET):
         node = sent.node(side, f"node of {side}")
@@ -86,10 +87,13 @@ def test_counters_arrive_whole() -> None:
         if isinstance(count, RequestMeter):
             count.inflight, count.cancelled = number, number + 1
             count.duration.observe(number / 10)
+        elif isinstance(count, Tables):
+            count.places[count.place([("ks", "t")])].count(ORIGIN, number)
+            count.places[0].count(TARGET, number)
         elif not isinstance(count, Nodes):
             assert isinstance(count, (int, float)), name
             setattr(sent, name, number)
-    came = counters.loaded(counters.dumped(sent), Meter(*bounds, TARGET))
+    came = counters.loaded(counters.dumped(sent), Meter(*bounds, TARGET, 1))
     for name in counters.FIELDS:
         assert counters._dumped(getattr(came, name)) == counters._dumped(getattr(sent, name)), name
     assert came.reads_target.duration.bounds == [0.2]

@@ -184,6 +184,9 @@ class Config(BaseSettings):
         SecretStr(""), "bearer token of calls that change something; needed where metrics_address is not a loopback one"
     )
     admin_token_file: str = _key("", "file that holds admin_token, instead of it")
+    metrics_max_tables: _Int = _key(
+        0, "tables whose writes each worker counts one by one, the first that are written to; the rest together"
+    )
     admin_audit_file: str = _key("", "file to which each change of target's state is appended as a line of JSON")
 
     @classmethod

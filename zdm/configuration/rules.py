@@ -37,6 +37,7 @@ _RANGES: Final = {
     "target_port": (1, 65535),
     "proxy_listen_port": (0, 65535),
     "metrics_port": (0, 65535),
+    "metrics_max_tables": (0, 10000),
     "origin_connection_timeout_ms": (1, None),
     "target_connection_timeout_ms": (1, None),
     "proxy_request_timeout_ms": (1, None),

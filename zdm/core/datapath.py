@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
 _FIRST_WORD_END: Final = _TEXT + 7
-_WRITE_WORDS: Final = frozenset((b"INSERT ", b"UPDATE ", b"DELETE ", b"insert ", b"update ", b"delete "))
-"""Statements that begin so are writes, whatever follows (FIX-15): their text need not be looked at."""
-
 _WRITE: Final[int] = Route.WRITE.value
 _ID: Final = HEADER_LENGTH + 2  # where an EXECUTE's prepared id begins, after its length
 
@@ -159,7 +156,7 @@ class DataPath:
                 or length > longest
             ):
                 if run is not None:
-                    _count(node, run, now - run_started, heard, settled)
+                    _count(bit, node, run, now - run_started, heard, settled)
                     run = None
                 self._answered(side, data[offset:end])
                 offset = end
@@ -167,7 +164,7 @@ class DataPath:
             plan = request.plan
             if plan is not run or request.started != run_started:
                 if run is not None:
-                    _count(node, run, now - run_started, heard, settled)
+                    _count(bit, node, run, now - run_started, heard, settled)
                 run, run_started, heard, settled = plan, request.started, 0, 0
             heard += 1
             awaits = request.awaits = request.awaits ^ bit
@@ -188,7 +185,7 @@ class DataPath:
                 settled += 1
             offset = end
         if run is not None:
-            _count(node, run, now - run_started, heard, settled)
+            _count(bit, node, run, now - run_started, heard, settled)
         return offset
 
     def _room(self) -> int:
@@ -203,8 +200,9 @@ class DataPath:
 
     def _query_plan(self, data: bytes, offset: int, end: int) -> Plan | None:
         """The plan of a QUERY frame without flags; nothing where the general path must look at it."""
-        if data[offset + _TEXT : offset + _FIRST_WORD_END] in _WRITE_WORDS:
-            return self._state.shared.plans.by_route[_WRITE]
+        plans = self._state.shared.plans
+        if data[offset + _TEXT : offset + _FIRST_WORD_END] in plans.write_words:
+            return plans.by_route[_WRITE]
         text_end = offset + _TEXT + int.from_bytes(data[offset + HEADER_LENGTH : offset + _TEXT], "big")
         if text_end > end:
             return None
@@ -212,8 +210,7 @@ class DataPath:
             index = self._routing.index(data[offset + _TEXT : text_end].decode())
         except UnicodeDecodeError:
             return None
-        by_route = self._state.shared.plans.by_route
-        return by_route[index] if index < len(by_route) else None
+        return plans.by_route[index] if index >= 0 else None
 
     def _end_runs(self, data: bytes, origin_start: int, target_start: int, end: int, sides: int) -> None:
         """What has gathered for the clusters in the set `sides` leaves, as one slice for each."""
@@ -223,8 +220,8 @@ class DataPath:
             self._state.target.outbox.append(data[target_start:end])
 
 
-def _count(node: NodeMeter | None, plan: Plan, seconds: float, heard: int, settled: int) -> None:
-    """So many answers of a node came after that time, and so many requests of the plan were settled by them."""
+def _count(side: int, node: NodeMeter | None, plan: Plan, seconds: float, heard: int, settled: int) -> None:
+    """So many good answers of a node came after that time, and so many requests of the plan were settled by them."""
     meter = plan.meter
     if meter is None:
         return
@@ -232,3 +229,5 @@ def _count(node: NodeMeter | None, plan: Plan, seconds: float, heard: int, settl
         meter.settle(seconds, settled)
     if node is not None:
         (node.reads if plan.is_read else node.writes).observe(seconds, heard)
+    if plan.tables is not None:
+        plan.tables.count(side, heard)

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import BOTH, ORIGIN_BIT, TARGET_BIT, Side
+from zdm.core.tables import Place
 from zdm.core.target_mode import TargetMode
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class Reaction(Enum):
     SUPPORTED = 4
 
 
+_WRITE_WORDS: Final = frozenset((b"INSERT ", b"UPDATE ", b"DELETE ", b"insert ", b"update ", b"delete "))
+"""Statements that begin so are writes, whatever follows (FIX-15)."""
+
+FIRST_PLACE: Final = len(Route) - 2
+"""Where the plans of single tables begin in `Plans.by_route`: those that the proxy answers itself have none."""
+
 READS: Final = frozenset((Route.READ, Route.SYSTEM_READ, Route.TRACE_READ))
 
 
@@ -61,6 +68,7 @@ class Plan:
         "meter",
         "reaction",
         "route",
+        "tables",
         "timeout",
         "while_attaching",
         "while_disabled",
@@ -75,6 +83,7 @@ class Plan:
         reaction: Reaction = Reaction.NONE,
         route: Route = Route.WRITE,
         is_abandoned: bool = False,
+        tables: Place | None = None,
     ) -> None:
         self.awaits: Final = awaits
         self.keep: Final = keep
@@ -90,6 +99,8 @@ class Plan:
         """It changes nothing, so it may be sent again."""
         self.is_abandoned: Final = is_abandoned
         """Target was sent the request too, and may have executed it."""
+        self.tables: Final = tables
+        """Where it is counted by table."""
         self.while_disabled = self
         self.while_attaching = self
         self.abandoned = self
@@ -109,7 +120,7 @@ class Plan:
 
     def _at_origin(self, meter: RequestMeter | None, is_abandoned: bool = False) -> Plan:
         counted = meter if self.meter is not None else None
-        return Plan(ORIGIN_BIT, ORIGIN_BIT, self.timeout, counted, self.reaction, self.route, is_abandoned)
+        return Plan(ORIGIN_BIT, ORIGIN_BIT, self.timeout, counted, self.reaction, self.route, is_abandoned, self.tables)
 
 
 class Plans:
@@ -126,6 +137,7 @@ class Plans:
         "register_origin",
         "session_both",
         "session_only",
+        "write_words",
     )
 
     def __init__(
@@ -158,6 +170,10 @@ class Plans:
             in_force(Plan(BOTH, keep, schema_timeout, meter.writes, Reaction.SCHEMA, Route.SCHEMA)),
             in_force(Plan(BOTH, keep, timeout, meter.writes, Reaction.KEYSPACE, Route.USE)),
         ]
+        places = meter.tables.places
+        self.by_route.extend(in_force(Plan(BOTH, keep, timeout, meter.writes, tables=place)) for place in places)
+        self.write_words: Final[frozenset[bytes]] = frozenset() if places else _WRITE_WORDS
+        """Texts that begin so need not be looked at any further."""
         self.prepare: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout, None, Reaction.PREPARED))
         self.lookup: Final = Plan(0, ORIGIN_BIT, timeout)
         """Of a request that is planned once its statements are found: it needs no cluster until then."""

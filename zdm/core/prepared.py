@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from zdm.core.plans import Route
+from zdm.core.plans import FIRST_PLACE, Route
+from zdm.core.tables import Name, Tables
+from zdm.cql.batch import batch_children
+from zdm.cql.statement import StatementKind, classify
 
 DEFAULT_ENTRIES: Final = 100_000
 
@@ -65,7 +68,8 @@ class PreparedStatement:
         self.write_type: Final = write_type
         self.columns_of_target: Final = columns_of_target
         """The client decodes rows by target's columns, and origin's are others."""
-        self.index: Final = route.value
+        self.index: int = route.value
+        """Where its plan is in `Plans.by_route`."""
         self.is_forwarded: Final = route not in _ANSWERED_HERE
         self.verbatim = False
         """An EXECUTE of it means the same on both clusters, byte for byte."""
@@ -95,6 +99,13 @@ class PreparedStatement:
         return f"<PreparedStatement {self.origin_id.hex()} {self.route.name} keyspace={self.keyspace}>"
 
 
+def tables_of(text: str, keyspace: str | None) -> list[Name]:
+    """The tables that a write names, on a connection with that keyspace."""
+    statement = classify(text)
+    written = batch_children(text) if statement.kind is StatementKind.BATCH else [statement]
+    return [(one.keyspace or keyspace or "", one.table) for one in written if one.table is not None]
+
+
 class OtherWorkers(Protocol):
     """Who else has a cache, and is told what this one learns."""
 
@@ -108,13 +119,14 @@ class OtherWorkers(Protocol):
 class PreparedCache:
     """Statements by origin's id, at most `limit` of them."""
 
-    __slots__ = ("entries", "limit", "others")
+    __slots__ = ("_tables", "entries", "limit", "others")
 
     def __init__(self, limit: int = DEFAULT_ENTRIES, others: OtherWorkers | None = None) -> None:
         """`others` is None where this cache is the only one; that may change."""
         self.limit: Final = max(1, limit)
         self.others = others
         self.entries: Final[dict[bytes, PreparedStatement]] = {}
+        self._tables: Tables | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -154,8 +166,19 @@ class PreparedCache:
         """Another worker has found out that the id means nothing any more."""
         self.entries.pop(prepared_id, None)
 
+    def count_by(self, tables: Tables) -> None:
+        """Writes are counted by table from now on."""
+        self._tables = tables
+        for entry in self.entries.values():
+            self._place(entry)
+
+    def _place(self, entry: PreparedStatement) -> None:
+        if self._tables is not None and entry.route is Route.WRITE:
+            entry.index = FIRST_PLACE + self._tables.place(tables_of(entry.text, entry.keyspace))
+
     def _keep(self, entry: PreparedStatement) -> None:
         entries = self.entries
+        self._place(entry)
         entries.pop(entry.origin_id, None)
         while len(entries) >= self.limit:
             oldest = next(iter(entries.values()))

@@ -14,10 +14,11 @@ from zdm.core.clusters import Side
 from zdm.core.connector import SideState
 from zdm.core.credentials import authentication_rule
 from zdm.core.intercept import INTERCEPTED_TABLES, Answer
-from zdm.core.plans import Plan, Route
-from zdm.core.prepared import PreparedStatement
+from zdm.core.plans import FIRST_PLACE, Plan, Route
+from zdm.core.prepared import PreparedStatement, tables_of
 from zdm.core.rewriting import id_spans
 from zdm.core.state import SessionState
+from zdm.core.tables import Name
 from zdm.cql.statement import Statement, StatementKind, classify
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
@@ -36,6 +37,7 @@ from zdm.protocol.opcodes import (
     STARTUP,
 )
 from zdm.protocol.primitives import Reader
+from zdm.protocol.requests import Batch, decode_request
 from zdm.protocol.responses import Void
 
 
@@ -53,6 +55,7 @@ def route_of(statement: Statement, current_keyspace: str | None) -> Route:
     return Route.SYSTEM_READ if keyspace.startswith(("system_", "dse_")) else Route.READ
 
 
+_WRITE: Final[int] = Route.WRITE.value
 _ROUTES: Final = {
     StatementKind.USE: Route.USE,
     StatementKind.SCHEMA: Route.SCHEMA,
@@ -96,8 +99,13 @@ class Routing:
         raise RemoteProtocolError(f"opcode {opcode} is no request")
 
     def index(self, text: str) -> int:
-        """The number of the route of a QUERY's text: what the data path looks plans up by."""
-        index: int = route_of(classify(text), self._state.keyspace).value
+        """The number by which a QUERY's text has its plan in `Plans.by_route`; -1: the proxy answers it itself."""
+        statement = classify(text)
+        index: int = route_of(statement, self._state.keyspace).value
+        if index >= FIRST_PLACE:
+            return -1
+        if index == _WRITE and self._state.shared.meter.tables.limit:
+            return FIRST_PLACE + self._state.shared.meter.tables.place(tables_of(text, self._state.keyspace))
         return index
 
     def _auth_primary(self) -> Side:
@@ -118,8 +126,7 @@ class Routing:
             return self._intercepted(text, statement) or self._system_plan()
         if route is Route.INSIGHTS:
             return Answer(RESULT, Void().encode(self._state.version))
-        index: int = route.value
-        return self._state.shared.plans.by_route[index]
+        return self._state.shared.plans.by_route[self.index(text)]
 
     def _prepare(self, text: str) -> Plan | Answer:
         statement = classify(text)
@@ -168,13 +175,30 @@ class Routing:
             return self.unprepared(unknown[0]) if prepared.others is None else Unknown(tuple(dict.fromkeys(unknown)))
         by_route = self._state.shared.plans.by_route
         if frame[4] == BATCH:
-            return by_route[Route.WRITE.value]
+            return by_route[_WRITE if not self._state.shared.meter.tables.limit else self._place_of_batch(frame)]
         assert entry is not None
         if entry.route is Route.INTERCEPTED:
             return self._intercepted(entry.text, classify(entry.text)) or self._system_plan()
         if entry.route is Route.INSIGHTS:
             return Answer(RESULT, Void().encode(self._state.version))
         return by_route[entry.index]
+
+    def _place_of_batch(self, frame: bytes) -> int:
+        state = self._state
+        position = body_start(frame, HEADER_LENGTH, frame[1], False)
+        names: list[Name] = []
+        try:
+            batch = decode_request(BATCH, state.version, frame, position)
+        except RemoteProtocolError:
+            return FIRST_PLACE  # it is for the clusters to refuse it
+        assert isinstance(batch, Batch)
+        for child in batch.children:
+            if isinstance(child.statement, str):
+                names += tables_of(child.statement, state.keyspace)
+            else:
+                entry = state.shared.prepared.entries[child.statement]
+                names += tables_of(entry.text, entry.keyspace)
+        return FIRST_PLACE + state.shared.meter.tables.place(names)
 
     def unprepared(self, prepared_id: bytes) -> Answer:
         """UNPREPARED made by the proxy: it does not know the id (section 6.2)."""

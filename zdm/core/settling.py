@@ -274,7 +274,11 @@ class Settling:
 
     def _count_answer(self, request: PendingRequest, side: Side, frame: bytes) -> None:
         node, plan = self._state.connector(side).node, request.plan
-        if node is None or plan.meter is None:
+        if plan.meter is None:
+            return
+        if plan.tables is not None and frame[4] != ERROR:
+            plan.tables.count(side, 1)
+        if node is None:
             return
         (node.reads if plan.is_read else node.writes).observe(self._state.now - request.started)
         if frame[4] == ERROR:

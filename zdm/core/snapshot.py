@@ -113,6 +113,8 @@ class Shared:
     def __init__(self, snapshot: Snapshot, meter: Meter, prepared: PreparedCache) -> None:
         self.meter: Final = meter
         self.prepared: Final = prepared
+        if meter.tables.limit:
+            prepared.count_by(meter.tables)
         self.snapshot = snapshot
         self.plans = _plans(snapshot, meter)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from zdm.core.tables import Tables
 from zdm.metrics import Histogram, Meter, NodeMeter, Nodes, RequestMeter
 
 # as both builds of the program tell them, with slots and compiled
@@ -27,6 +28,9 @@ def loaded(data: bytes, meter: Meter) -> Meter:
         if isinstance(own, RequestMeter):
             own.inflight, own.cancelled, durations = count
             _load(own.duration, durations)
+        elif isinstance(own, Tables):
+            for keyspace, table, origin, target in count:
+                own.counted((keyspace, table), origin, target)
         elif isinstance(own, Nodes):
             for node, counted in count.items():
                 _load_node(own.named(node), *counted)
@@ -38,6 +42,8 @@ def loaded(data: bytes, meter: Meter) -> Meter:
 def _dumped(count: Any) -> Any:
     if isinstance(count, RequestMeter):
         return [count.inflight, count.cancelled, _durations(count.duration)]
+    if isinstance(count, Tables):
+        return [[*name, meter.origin, meter.target] for name, meter in count.by_name.items()]
     if isinstance(count, Nodes):
         return {name: _dumped_node(node) for name, node in count.by_name.items()}
     assert isinstance(count, (int, float))

@@ -299,7 +299,13 @@ class HostedWorker(AMP):
         settings = self._settings
         return Worker(
             snapshot,
-            Meter(settings.origin_bounds, settings.target_bounds, settings.async_bounds, settings.copies_to),
+            Meter(
+                settings.origin_bounds,
+                settings.target_bounds,
+                settings.async_bounds,
+                settings.copies_to,
+                settings.max_tables,
+            ),
             PreparedCache(settings.prepared_entries, self),
             self._clock,
             self._now,

@@ -37,6 +37,7 @@ def worker_settings(config: Config, count: int) -> list[WorkerSettings]:
             socket_options(config),
             config.latency_buckets("async_read"),
             copies_to(config),
+            config.metrics_max_tables,
         )
         for number in range(1, count + 1)
     ]

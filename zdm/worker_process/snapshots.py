@@ -34,6 +34,7 @@ class WorkerSettings:
     options: SocketOptions
     async_bounds: tuple[float, ...] = tuple(DEFAULT_BOUNDS)
     copies_to: Side | None = None
+    max_tables: int = 0
 
 
 class _Pickler(pickle.Pickler):
