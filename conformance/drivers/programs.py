@@ -72,6 +72,12 @@ class Driver(NamedTuple):
 
 
 PIP: Final = "{python} -m pip install --quiet --no-deps --upgrade --target {here}/lib -r {here}/requirements.txt"
+MAVEN: Final = (
+    "mvn --batch-mode --quiet -f {here}/pom.xml"
+    " org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+    " -DincludeScope=runtime -DoutputDirectory={here}/lib",
+    "javac -encoding UTF-8 -cp {here}/lib/* -d {here}/classes {here}/Program.java",
+)
 DRIVERS: Final = {
     driver.name: driver
     for driver in (
@@ -103,6 +109,7 @@ DRIVERS: Final = {
             lacks=frozenset({"values", "named", "bound", "bound-named"}),
             compressions=frozenset(),
         ),
+        Driver("java", ("java", "javac", "mvn"), MAVEN, "java -Xmx256m -cp {here}/classes:{here}/lib/* Program", 5),
     )
 }
 
