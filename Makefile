@@ -120,7 +120,7 @@ conformance-full: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh full
 
 # each driver of DRIVERS needs its toolchain
-DRIVERS ?= python,go,node,cqlsh,java
+DRIVERS ?= python,go,node,cqlsh,java,rust
 CLUSTERS ?= sandbox
 conformance-drivers: compiled
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUNIT_DIR=$(REPORTS) conformance/run.sh one drivers --drivers $(DRIVERS) --clusters $(CLUSTERS)

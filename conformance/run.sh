@@ -30,7 +30,7 @@ declare -A options=(
     [login-at-origin]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth origin --protocol 4 -m 'not load and not outage'"
     [no-login]="--clusters ccm --cassandra-version 4.1.10,4.1.10 --auth none --protocol 4 -m 'not http and not outage'"
     [drivers]="--clusters sandbox --auth both --drivers python,go,node,cqlsh"
-    [drivers-cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --drivers python,go,node,cqlsh,java"
+    [drivers-cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --drivers python,go,node,cqlsh,java,rust"
 )
 ci=(cassandra sandbox-v3 sandbox-load simulacron)
 # two rows at the same time: those on Cassandra need the processors, the others mostly wait

@@ -110,6 +110,14 @@ DRIVERS: Final = {
             compressions=frozenset(),
         ),
         Driver("java", ("java", "javac", "mvn"), MAVEN, "java -Xmx256m -cp {here}/classes:{here}/lib/* Program", 5),
+        # what has values is prepared by the driver
+        Driver(
+            "rust",
+            ("cargo", "cc"),
+            ("cargo build --locked --quiet --manifest-path {here}/Cargo.toml",),
+            "{here}/target/debug/conformance-driver",
+            highest=4,
+        ),
     )
 }
 
@@ -127,7 +135,10 @@ def build(driver: Driver, directory: Path) -> Path:
         stamp, state = here / "built", _state(driver)
         if not stamp.exists() or stamp.read_text() != state:
             stamp.unlink(missing_ok=True)
-            shutil.copytree(SOURCES / driver.name, here, dirs_exist_ok=True)
+            for path in _sources(driver):
+                copy = here / path.relative_to(SOURCES / driver.name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy)
             for command in driver.build:
                 _run(_words(command, here), here)
             stamp.write_text(state)
@@ -137,10 +148,16 @@ def build(driver: Driver, directory: Path) -> Path:
 def _state(driver: Driver) -> str:
     """Another one when the sources, the commands or the interpreter change."""
     said = hashlib.sha256(repr((driver.build, sys.executable, sys.version)).encode())
-    for path in sorted((SOURCES / driver.name).rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            said.update(str(path.relative_to(SOURCES)).encode() + path.read_bytes())
+    for path in _sources(driver):
+        said.update(str(path.relative_to(SOURCES)).encode() + path.read_bytes())
     return said.hexdigest()
+
+
+def _sources(driver: Driver) -> list[Path]:
+    """Without what tools leave beside them when they are run there."""
+    left = {"__pycache__", "node_modules", "target", "lib", "classes"}
+    paths = sorted((SOURCES / driver.name).rglob("*"))
+    return [path for path in paths if path.is_file() and not left & set(path.relative_to(SOURCES).parts)]
 
 
 @contextmanager
