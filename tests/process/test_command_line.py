@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
-from tests.process.awaiting import PATIENCE, free_port
+from tests.process.awaiting import free_port
 from tests.process.programs import proxy_command
 from tests.process.running_proxy import PROXY
 from tests.process.sandbox import ORIGIN, Sandbox
 from zdm import __version__
 
+_LIMIT = 45.0
+"""Seconds for one run of a whole program, on a machine that is busy with others."""
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ZDM_")}
     return subprocess.run(
-        [*proxy_command(), *arguments], env=inherited | environment, capture_output=True, text=True, timeout=PATIENCE
+        [*proxy_command(), *arguments], env=inherited | environment, capture_output=True, text=True, timeout=_LIMIT
     )
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests import frames
 from tests.process.awaiting import until
 from tests.process.conftest import StartProxy
 from tests.process.sandbox import Sandbox
+
+pytestmark = pytest.mark.timeout(120)  # a start that is tried again, on a busy machine
 
 SECRETS = ("origin_secret", "target_secret", "hunter")
 

@@ -13,6 +13,7 @@ from tests.process.conftest import StartProxy
 from tests.process.sandbox import Sandbox
 
 
+@pytest.mark.timeout(180)  # profiles make a start slow, and three processes write at the end
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_process_writes_its_profiles_when_it_ends(
     sandbox: Sandbox, proxy: StartProxy, ks: str, tmp_path: Path, workers: int
