@@ -24,6 +24,12 @@ VARCHAR = b"\x00\x0d"
 INET = b"\x00\x10"
 
 
+class Spoken:
+    """The version of every frame for which none is named: tests that hold for several are run in each."""
+
+    version = 4
+
+
 class NotSet:
     """The type of `UNSET`, a value that leaves its column as it is (v4 and later)."""
 
@@ -90,7 +96,7 @@ def frame(is_response: bool, opcode: int, stream: int, body: bytes, around: Arou
     if "payload" in around:
         entries = [string(key) + long_bytes(entry) for key, entry in around["payload"].items()]
         flags, before = flags | 0x04, before + short(len(entries)) + b"".join(entries)
-    version = around.get("version", 4) | (0x80 if is_response else 0)
+    version = around.get("version", Spoken.version) | (0x80 if is_response else 0)
     return struct.pack(">BBhBi", version, flags, stream, opcode, len(before) + len(body)) + before + body
 
 
@@ -121,7 +127,7 @@ def auth_response(stream: int = 0, token: Cell = b"\0cassandra\0cassandra", **ar
 
 
 def parameters(
-    version: int = 4,
+    version: int | None = None,
     consistency: int = 1,
     values: Sequence[BoundValue] | None = None,
     names: Sequence[str] | None = None,
@@ -130,8 +136,11 @@ def parameters(
     paging_state: bytes | None = None,
     serial_consistency: int | None = None,
     timestamp: int | None = None,
+    keyspace: str | None = None,
+    now_in_seconds: int | None = None,
 ) -> bytes:
-    """What follows the statement in QUERY and EXECUTE."""
+    """What follows the statement in QUERY and EXECUTE; the last two exist in v5."""
+    version = version or Spoken.version
     flags, body = 0x02 if skip_metadata else 0, b""
     if values is not None:
         flags |= 0x01 if names is None else 0x41
@@ -147,13 +156,17 @@ def parameters(
         flags, body = flags | 0x10, body + short(serial_consistency)
     if timestamp is not None:
         flags, body = flags | 0x20, body + struct.pack(">q", timestamp)
+    if keyspace is not None:
+        flags, body = flags | 0x80, body + string(keyspace)
+    if now_in_seconds is not None:
+        flags, body = flags | 0x100, body + integer(now_in_seconds)
     return short(consistency) + (integer(flags) if version >= 5 else bytes([flags])) + body
 
 
 def query(
     stream: int = 0,
     text: str = "SELECT * FROM ks.t",
-    version: int = 4,
+    version: int | None = None,
     consistency: int = 1,
     values: Sequence[BoundValue] | None = None,
     names: Sequence[str] | None = None,
@@ -162,25 +175,31 @@ def query(
     paging_state: bytes | None = None,
     serial_consistency: int | None = None,
     timestamp: int | None = None,
+    keyspace: str | None = None,
+    now_in_seconds: int | None = None,
     tracing: bool = False,
     payload: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    rest = parameters(
-        version, consistency, values, names, skip_metadata, page_size, paging_state, serial_consistency, timestamp
-    )
+    known = consistency, values, names, skip_metadata, page_size, paging_state, serial_consistency, timestamp
+    rest = parameters(version, *known, keyspace, now_in_seconds)
     return request(0x07, stream, long_string(text) + rest, **_around(version, tracing, payload))
 
 
-def prepare(stream: int = 0, text: str = "SELECT * FROM ks.t", **around: Unpack[Around]) -> bytes:
-    no_flags = integer(0) if around.get("version", 4) >= 5 else b""
-    return request(0x09, stream, long_string(text) + no_flags, **around)
+def prepare(
+    stream: int = 0, text: str = "SELECT * FROM ks.t", keyspace: str | None = None, **around: Unpack[Around]
+) -> bytes:
+    """`keyspace` exists in v5."""
+    flags = integer(0) if keyspace is None else integer(1) + string(keyspace)
+    return request(
+        0x09, stream, long_string(text) + (flags if around.get("version", Spoken.version) >= 5 else b""), **around
+    )
 
 
 def execute(
     stream: int = 0,
     prepared_id: bytes = b"id",
     values: Sequence[BoundValue] | None = (),
-    version: int = 4,
+    version: int | None = None,
     consistency: int = 1,
     names: Sequence[str] | None = None,
     skip_metadata: bool = False,
@@ -192,7 +211,7 @@ def execute(
     tracing: bool = False,
     payload: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    head = short_bytes(prepared_id) + (short_bytes(result_metadata_id) if version >= 5 else b"")
+    head = short_bytes(prepared_id) + (short_bytes(result_metadata_id) if (version or Spoken.version) >= 5 else b"")
     rest = parameters(
         version, consistency, values, names, skip_metadata, page_size, paging_state, serial_consistency, timestamp
     )
@@ -203,7 +222,7 @@ def batch(
     stream: int = 0,
     children: Sequence[str | bytes | tuple[str | bytes, Sequence[BoundValue]]] = (),
     kind: int = 0,
-    version: int = 4,
+    version: int | None = None,
     consistency: int = 1,
     serial_consistency: int | None = None,
     timestamp: int | None = None,
@@ -223,8 +242,8 @@ def _child(child: str | bytes | tuple[str | bytes, Sequence[BoundValue]]) -> byt
     return head + short(len(values)) + b"".join(map(long_bytes, values))
 
 
-def _around(version: int, tracing: bool, payload: Mapping[str, bytes] | None) -> Around:
-    around: Around = {"version": version, "tracing": tracing}
+def _around(version: int | None, tracing: bool, payload: Mapping[str, bytes] | None) -> Around:
+    around: Around = {"version": version or Spoken.version, "tracing": tracing}
     if payload is not None:
         around["payload"] = payload
     return around
@@ -277,12 +296,14 @@ def rows(
     table: str = "t",
     paging_state: bytes | None = None,
     no_metadata: bool = False,
+    new_metadata_id: bytes | None = None,
     **around: Unpack[Around],
 ) -> bytes:
     """`specs` gives the type of each column by name, `cells` the rows; by default no row of one column `k`."""
     described = {"k": VARCHAR} if specs is None else specs
-    flags = 1 | (0 if paging_state is None else 2) | (4 if no_metadata else 0)
+    flags = 1 | (0 if paging_state is None else 2) | (4 if no_metadata else 0) | (0 if new_metadata_id is None else 8)
     more = b"" if paging_state is None else long_bytes(paging_state)
+    more += b"" if new_metadata_id is None else short_bytes(new_metadata_id)
     head = integer(2) + integer(flags) + integer(len(described)) + more
     metadata = b"" if no_metadata else columns(described, keyspace, table)
     packed = b"".join(long_bytes(cell) for row in cells for cell in row)
@@ -305,7 +326,7 @@ def prepared(
     **around: Unpack[Around],
 ) -> bytes:
     """`bind` and `result` give the type of each variable and column by name; no result is that of a write."""
-    version, variables = around.get("version", 4), bind or {}
+    version, variables = around.get("version", Spoken.version), bind or {}
     head = integer(4) + short_bytes(prepared_id) + (short_bytes(result_metadata_id) if version >= 5 else b"")
     key = integer(len(pk_indexes)) + b"".join(map(short, pk_indexes)) if version >= 4 else b""
     bound = integer(1 if variables else 0) + integer(len(variables)) + key + columns(variables, keyspace, table)

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from tests import frames
+from tests.laid import Laid
 from tests.stage import (
     CLIENT,
     HOSTS,
@@ -28,7 +29,6 @@ from tests.stage import (
     ORIGIN_USER,
     TARGET,
     TARGET_USER,
-    cut,
     described,
     dumped,
     stage,
@@ -68,13 +68,14 @@ class ClientError:
 class Play:
     """One client connection. Use it in a `with`."""
 
-    def __init__(self, shared: Shared | None = None, version: int = 4, now: float = 1000.0) -> None:
+    def __init__(self, shared: Shared | None = None, version: int | None = None, now: float = 1000.0) -> None:
         self.shared = shared or stage()
-        self.version = version
+        self.version = version or frames.Spoken.version
         self.now = now
         self.transcript: list[str] = []
         self.connected: set[Side] = set()
         self.closed = False
+        self._laid = {side: Laid() for side in Side}
         self._unseen: dict[Side, deque[bytes]] = {side: deque() for side in Side}
         self._commands: deque[Command] = deque()
         self.asked_eagerly = 0
@@ -98,7 +99,7 @@ class Play:
     def client_sends(self, *sent: bytes, cut_into: int = 0) -> None:
         """Bytes from the client, all at once, or in pieces of `cut_into` bytes."""
         self._sent.extend(sent)
-        data = b"".join(sent)
+        data = self.laid(CLIENT, *sent)
         self._write(f"client -> {' | '.join(map(described, sent))}")
         self._feed(data, cut_into, lambda piece: self.session.feed_client(piece, self.now))
 
@@ -110,7 +111,17 @@ class Play:
     def cluster_sends(self, side: Side, *sent: bytes, cut_into: int = 0) -> None:
         """Bytes from a cluster as they are."""
         self._write(f"{side.name.lower()} -> {' | '.join(map(described, sent))}")
-        self._feed(b"".join(sent), cut_into, lambda piece: self.session.feed_cluster(side, piece, self.now))
+        data = self.laid(side, *sent)
+        self._feed(data, cut_into, lambda piece: self.session.feed_cluster(side, piece, self.now))
+
+    def laid(self, side: Side, *sent: bytes) -> bytes:
+        """The bytes of frames that the other end of a connection sends."""
+        if side is CLIENT:
+            for frame in sent:
+                if frame[4] == 0x01 and not self._laid[CLIENT].is_segmented:
+                    for each in self._laid.values():
+                        each.has_lz4 = b"lz4" in frame
+        return self._laid[side].lay(sent, answers=side is not CLIENT)
 
     def cluster_sends_bytes(self, side: Side, data: bytes) -> None:
         """Bytes from a cluster that may be no frame at all."""
@@ -160,7 +171,7 @@ class Play:
     def lose(self, side: Side, reason: str = "closed by the other end") -> None:
         """A cluster connection ended, or could not be opened."""
         self._write(f"{side.name} is lost: {reason}")
-        self.connected.discard(side)
+        self._parted(side)
         self._do(lambda: self.session.cluster_lost(side, reason, self.now))
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None) -> None:
@@ -338,10 +349,11 @@ class Play:
         self.expect_client(frames.ready(1, version=self.version))
         return self
 
-    def become_ready(self) -> Play:
+    def become_ready(self, compression: str = "") -> Play:
         """A handshake with clusters that ask for no credentials."""
         self.open()
-        self.client_sends(frames.startup(1, version=self.version))
+        options = {"CQL_VERSION": "3.0.0"} | ({"COMPRESSION": compression} if compression else {})
+        self.client_sends(frames.startup(1, options, version=self.version))
         for side in (ORIGIN, TARGET):
             startup = self.expect_forwarded(to={side})
             self.answer(startup, side, frames.ready(version=self.version))
@@ -350,17 +362,17 @@ class Play:
 
     def log_in(self, credentials: Credentials = TARGET_USER) -> Play:
         """A handshake with clusters that both ask for credentials; the client gives those of target."""
-        self.open()
-        self.client_sends(frames.startup(1))
+        version = self.open().version
+        self.client_sends(frames.startup(1, version=version))
         startup = self.expect_forwarded()
-        self.answer_all(startup, frames.authenticate())
-        self.expect_client(frames.authenticate(1))
-        self.client_sends(frames.auth_response(2, credentials.token()))
-        first = self.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, ORIGIN_USER.token()))
-        self.answer(first, ORIGIN, frames.auth_success())
-        second = self.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, credentials.token()))
-        self.answer(second, TARGET, frames.auth_success())
-        self.expect_client(frames.auth_success(2))
+        self.answer_all(startup, frames.authenticate(version=version))
+        self.expect_client(frames.authenticate(1, version=version))
+        self.client_sends(frames.auth_response(2, credentials.token(), version=version))
+        first = self.expect_forwarded(to={ORIGIN}, frame=frames.auth_response(0, ORIGIN_USER.token(), version=version))
+        self.answer(first, ORIGIN, frames.auth_success(version=version))
+        second = self.expect_forwarded(to={TARGET}, frame=frames.auth_response(0, credentials.token(), version=version))
+        self.answer(second, TARGET, frames.auth_success(version=version))
+        self.expect_client(frames.auth_success(2, version=version))
         return self
 
     def use(self, keyspace: str, stream: int = 3) -> None:
@@ -400,7 +412,7 @@ class Play:
         session = self.session
         commands = session.commands()
         for side in sorted(self.connected | {CLIENT}):
-            for frame in cut(session.take(side)):
+            for frame in self._laid[side].read(session.take(side), answers=side is CLIENT):
                 self._write(f"    {'=' if self.closed and side is CLIENT else '-'}> {side.name}: {described(frame)}")
                 self._unseen[side].append(frame)
         for command in commands:
@@ -415,10 +427,16 @@ class Play:
             elif not isinstance(command, Attached):
                 self._commands.append(command)
             if isinstance(command, Close):
-                self.connected.discard(command.side)
+                self._parted(command.side)
                 self.closed = self.closed or command.side is CLIENT
         if session.expires_sooner() or self._timer is None:
             self._timer = session.next_deadline() if session.awaits_time() else None
+
+    def _parted(self, side: Side) -> None:
+        self.connected.discard(side)
+        if side is not CLIENT:
+            begun, self._laid[side] = self._laid[side], Laid()
+            self._laid[side].has_lz4 = begun.has_lz4
 
     def _next(self, side: Side) -> bytes:
         if not self._unseen[side]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,18 +33,19 @@ def stage(
     tables: SystemTables | None = None,
     mode: TargetMode = TargetMode.DUAL,
     asks: tuple[bool, bool] = (True, True),
+    compression: Sequence[str] = (),
     **changes: Any,
 ) -> Shared:
     """What a session shares: `changes` are fields of `Settings`, `versions` those of the control connections.
 
-    `asks`: origin and target ask for credentials, as far as is known.
+    `asks`: origin and target ask for credentials, as far as is known. `compression` is what both offer.
     """
     snapshot = Snapshot(
         1,
         replace(settings or Settings(), **changes),
         ClusterFacts(asks[0], version=versions[0], credentials=ORIGIN_USER),
         ClusterFacts(asks[1], version=versions[1], credentials=TARGET_USER),
-        SUPPORTED,
+        SUPPORTED | ({"COMPRESSION": list(compression)} if compression else {}),
         tables,
         mode,
     )

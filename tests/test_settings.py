@@ -21,7 +21,7 @@ def test_the_defaults_are_those_of_the_reference() -> None:
     assert (settings.primary, settings.system_queries) == (Side.ORIGIN, Side.ORIGIN)
     assert (settings.request_timeout, settings.schema_timeout, settings.heartbeat_interval) == (10.0, 60.0, 30.0)
     assert (settings.max_streams, settings.max_streams_set, settings.answer_timeouts) == (2048, False, False)
-    assert settings.versions == {3, 4} and settings.reattach_target and settings.mend_unprepared
+    assert settings.versions == {3, 4, 5} and settings.reattach_target and settings.mend_unprepared
 
 
 @pytest.mark.parametrize("word", ["TARGET", "target"])
@@ -91,7 +91,7 @@ def test_a_limit_of_stream_ids_that_was_given_is_told_from_the_default() -> None
 
 def test_blocked_versions_are_not_spoken() -> None:
     """The operator's list goes on top of what this program can."""
-    assert session_settings(config(blocked_protocol_versions="v4")).versions == {3}
+    assert session_settings(config(blocked_protocol_versions="v4")).versions == {3, 5}
 
 
 def test_a_fleet_is_taken_as_configured() -> None:

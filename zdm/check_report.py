@@ -16,6 +16,7 @@ from zdm.core.intercept import DEFAULT_RACK
 from zdm.core.options import merge_supported
 from zdm.core.topology import ClusterView
 from zdm.findings import Finding, Severity
+from zdm.protocol.compression import ALGORITHMS
 from zdm.settings import proxy_topology, session_settings
 
 COULD_START: Final = 0
@@ -141,7 +142,7 @@ def notes(config: Config, report: Report) -> list[str]:
     """What clients will be offered, and where their requests go."""
     settings, views = session_settings(config), report.views
     origin, target = views[Side.ORIGIN], views[Side.TARGET]
-    supported = merge_supported(origin.supported, target.supported, settings.versions)
+    supported = merge_supported(origin.supported, target.supported, settings.versions, ALGORITHMS)
     lines = [f"SUPPORTED: {name} {', '.join(values) or '(none)'}" for name, values in sorted(supported.items())]
     rule = authentication_rule(
         origin.auth_required, target.auth_required, settings.forward_client_credentials_to_origin

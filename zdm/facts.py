@@ -16,7 +16,7 @@ from zdm.core.snapshot import ClusterFacts
 from zdm.core.topology import ClusterView, Endpoint, ProxyTopology
 from zdm.net.control_link import ControlSettings
 from zdm.net.cql_client import ClientSettings
-from zdm.protocol.frames import SUPPORTED_VERSIONS
+from zdm.protocol.frames import CONTROL_VERSIONS
 from zdm.state_file import KnownTarget
 
 _Name = Literal["origin", "target"]
@@ -64,7 +64,7 @@ def control_settings(config: Config, side: Side, topology: ProxyTopology) -> Con
     """How to watch a cluster."""
     name = name_of(side)
     timeout = getattr(config, f"{name}_connection_timeout_ms") / 1000
-    versions = control_versions(config.control_max_version(), SUPPORTED_VERSIONS)
+    versions = control_versions(config.control_max_version(), CONTROL_VERSIONS)
     return ControlSettings(
         side.name,
         tuple(config.contact_points(name)),

@@ -34,6 +34,7 @@ from zdm.log import Log
 from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlConnection, ControlError
 from zdm.net.endpoints import ServerEndpoint
+from zdm.protocol.compression import ALGORITHMS
 from zdm.settings import session_settings
 from zdm.workers import WorkerRole
 
@@ -197,7 +198,7 @@ class Supervisor:
             self._settings,
             cluster_facts(self._config, Side.ORIGIN, origin),
             self._target_facts(target, origin),
-            merge_supported(origin.supported, self._target_options(origin), self._settings.versions),
+            merge_supported(origin.supported, self._target_options(origin), self._settings.versions, ALGORITHMS),
             SystemTables(shown or origin, self._topology),
             TargetMode.DUAL if self._state.target.enabled else TargetMode.ORIGIN_ONLY,
         )

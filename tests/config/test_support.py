@@ -95,7 +95,9 @@ def test_what_kubernetes_sets_for_a_service_is_no_mistake(environment: Environme
     assert unknown_variables() == []
 
 
-@pytest.mark.parametrize(("blocked", "is_told"), [("3,4", True), ("v3,v4,v5", True), ("4,5", False), ("", False)])
+@pytest.mark.parametrize(
+    ("blocked", "is_told"), [("3,4,5", True), ("v3,v4,v5", True), ("3,4", False), ("4,5", False), ("", False)]
+)
 def test_blocking_every_version_is_told(blocked: str, is_told: bool) -> None:
     """It is valid, and no client could ever connect."""
     text = serves_nobody(Config(blocked_protocol_versions=blocked))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests import frames
 from tests.core.shown import FLEET, proxies, system_tables
 from tests.playbook import Play
 from tests.stage import ORDERS, ORIGIN, TARGET, stage
@@ -15,15 +16,29 @@ from zdm.core.clusters import Side
 from zdm.core.intercept import SystemTables
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that uses `spoken` is run in v4 and in v5, but for what is marked `bare`: bytes as v4 has them."""
+    if "spoken" in metafunc.fixturenames:
+        is_bare = metafunc.definition.get_closest_marker("bare") is not None
+        metafunc.parametrize("spoken", [4] if is_bare else [4, 5], ids=lambda version: f"v{version}", indirect=True)
+
+
+@pytest.fixture
+def spoken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The version of every play and frame of the test that names none."""
+    monkeypatch.setattr(frames.Spoken, "version", request.param)
+    return int(request.param)
+
+
 class Perform(Protocol):
     """Makes a ready play; fields of `Settings` by name."""
 
-    def __call__(self, version: int = 4, **settings: Any) -> Play: ...
+    def __call__(self, version: int | None = None, **settings: Any) -> Play: ...
 
 
 @pytest.fixture
 def play() -> Iterator[Play]:
-    """A session that is ready, without authentication, in version 4, with origin as primary."""
+    """A session that is ready, without authentication, with origin as primary."""
     with Play() as play:
         play.become_ready()
         yield play
@@ -42,7 +57,7 @@ def perform() -> Iterator[Perform]:
     """Ready sessions with settings of their own; what is left of each is looked at in the end."""
     with ExitStack() as stack:
 
-        def ready(version: int = 4, **settings: Any) -> Play:
+        def ready(version: int | None = None, **settings: Any) -> Play:
             return stack.enter_context(Play(stage(**settings), version).become_ready())
 
         yield ready

@@ -13,6 +13,8 @@ from zdm.core.credentials import DSE_AUTHENTICATOR, Credentials
 from zdm.core.snapshot import TargetMode
 from zdm.core.state import Phase
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 SOMEBODY = Credentials("somebody", "target knows me")
 
 

@@ -13,6 +13,8 @@ from tests.stage import ORIGIN, TARGET
 from zdm.core.clusters import Side
 from zdm.core.commands import RefreshSchema
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 GOOD = {
     ORIGIN: frames.rows(0, {"[applied]": frames.BLOB}, [[b"origin"]]),
@@ -24,6 +26,7 @@ BAD = {
 }
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(
     ("origin", "target", "chosen"),
     [
@@ -49,6 +52,7 @@ def test_an_error_wins_over_a_good_answer_and_origins_error_over_targets(
     play.expect_idle()
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("answer", [frames.rows(), frames.error(0, 0x2200)], ids=["rows", "error"])
 def test_a_request_to_one_cluster_gets_that_clusters_answer(perform: Perform, primary: Side, answer: bytes) -> None:
     """There is nothing to choose from."""
@@ -128,6 +132,7 @@ def test_failures_are_counted_by_where_they_happened(perform: Perform) -> None:
     assert sum(meter.reads_origin.duration.counts) == 1
 
 
+@pytest.mark.bare
 def test_the_primarys_answer_is_chosen_for_requests_out_of_the_ordinary_too(
     perform: Perform, primary: Side, order: Sequence[Side]
 ) -> None:

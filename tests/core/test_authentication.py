@@ -25,6 +25,8 @@ from zdm.core.credentials import Credentials
 from zdm.core.snapshot import Shared
 from zdm.core.state import Phase
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 DSE = "com.datastax.bdp.cassandra.auth.DseAuthenticator"
 STRANGER = Credentials("target_user", "wrong")
 OWN = {ORIGIN: ORIGIN_USER, TARGET: TARGET_USER}

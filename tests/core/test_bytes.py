@@ -15,6 +15,8 @@ from tests.stage import CLIENT, ORIGIN, PROTOCOL_ERROR, TARGET
 from zdm.core.clusters import Side
 from zdm.protocol.frames import FrameBuffer
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"
 BOTH, PRIMARY = (ORIGIN, TARGET), (ORIGIN,)
@@ -33,6 +35,7 @@ SCRIPT: list[tuple[bytes, Sequence[Side], bytes]] = [
 ]
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("request_size", [0, 1, 8, 13])
 @pytest.mark.parametrize("answer_size", [0, 1, 10])
 def test_frames_cut_anywhere_give_the_same_as_whole_ones(play: Play, request_size: int, answer_size: int) -> None:
@@ -63,6 +66,7 @@ def test_a_run_of_requests_leaves_as_it_came(play: Play) -> None:
         assert {forwarded.stream(side) for side in to} == {struct.unpack_from(">h", frame, 2)[0]}
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(
     "frame",
     [
@@ -91,6 +95,7 @@ def test_a_body_that_cannot_be_read_is_refused_and_the_connection_goes_on(play: 
     play.expect_idle()
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x80000000, 101])
 @pytest.mark.parametrize("is_whole", [False, True], ids=["header", "whole"])
 def test_a_frame_over_the_limit_ends_the_connection(perform: Perform, length: int, is_whole: bool) -> None:
@@ -102,6 +107,7 @@ def test_a_frame_over_the_limit_ends_the_connection(perform: Perform, length: in
     play.expect_close(CLIENT)
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("is_whole", [False, True], ids=["header", "whole"])
 def test_an_answer_over_the_limit_is_a_lost_connection(perform: Perform, is_whole: bool) -> None:
     """Whatever follows can't be told apart."""
@@ -113,6 +119,7 @@ def test_an_answer_over_the_limit_is_a_lost_connection(perform: Perform, is_whol
     play.expect_close(CLIENT)
 
 
+@pytest.mark.bare
 def test_a_frame_as_long_as_the_limit_passes(perform: Perform) -> None:
     """The limit is what is taken."""
     text = "SELECT k FROM ks.t WHERE k = '" + "x" * 62 + "'"
@@ -126,6 +133,7 @@ def test_a_frame_as_long_as_the_limit_passes(perform: Perform) -> None:
         play.expect_client(frames.rows(5))
 
 
+@pytest.mark.bare
 def test_nothing_is_reserved_on_the_senders_word(play: Play) -> None:
     """FIX-05: the reference takes 2 GiB for a header that announces them."""
     tracemalloc.start()

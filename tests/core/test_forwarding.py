@@ -13,6 +13,8 @@ from zdm.core.commands import Close, FindStatements
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedCache, PreparedStatement
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 READ = "SELECT k FROM ks.t WHERE k = ?"
 WRITE = "INSERT INTO ks.t (k) VALUES (?)"
 

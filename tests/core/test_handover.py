@@ -12,6 +12,8 @@ from tests.stage import CLIENT, INVALID, ORIGIN, TARGET, TARGET_USER, stage
 from zdm.core.connector import SideState
 from zdm.core.snapshot import TargetMode
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 
 def moved(play: Play) -> Play:
     assert play.move() is not None
@@ -48,6 +50,7 @@ def test_what_it_was_told_travels() -> None:
         play.expect_forwarded(to={TARGET}, frame=frames.query(0, 'USE "one"'))
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("cut", [1, 8, 9, 20])
 def test_the_start_of_a_request_goes_along(play: Play, cut: int) -> None:
     """The client has sent it to the process before, and sends the rest to this one."""
@@ -58,6 +61,7 @@ def test_the_start_of_a_request_goes_along(play: Play, cut: int) -> None:
     play.expect_client(frames.void(1))
 
 
+@pytest.mark.bare
 def test_the_start_of_an_answer_that_nobody_waits_for_goes_along(perform: Perform) -> None:
     """Its id is taken until the rest has come, and the rest must be known for what it is."""
     play = perform(answer_timeouts=False)

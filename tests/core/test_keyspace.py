@@ -13,6 +13,8 @@ from tests.stage import CLIENT, ORIGIN, SERVER_ERROR, TARGET, WRITE_TIMEOUT
 from zdm.core.clusters import Side, other
 from zdm.core.commands import Connect
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 READ = "SELECT k FROM ks.t"
 INVALID_KEYSPACE = frames.error(0, 0x2200, "no such keyspace")
 SIDES = pytest.mark.parametrize("side", [ORIGIN, TARGET], ids=lambda side: str(side.name.lower()))

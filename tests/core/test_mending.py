@@ -13,6 +13,8 @@ from tests.stage import ORIGIN, OVERLOADED, TARGET, UNPREPARED, WRITE_FAILURE, W
 from zdm.core.clusters import Side, other
 from zdm.core.commands import PrepareElsewhere
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (?)"
 READ = "SELECT k FROM ks.t WHERE k = ?"
 DELETE = "DELETE FROM ks.t WHERE k = ?"
@@ -21,7 +23,7 @@ SIDES = pytest.mark.parametrize("side", [ORIGIN, TARGET], ids=lambda side: str(s
 NOT_FOUND = "Prepared query with ID "
 
 
-def prepared(perform: Perform, text: str = INSERT, version: int = 4, **settings: object) -> Play:
+def prepared(perform: Perform, text: str = INSERT, version: int | None = None, **settings: object) -> Play:
     play = perform(version, **settings)
     play.prepare(text, IDS[ORIGIN], IDS[TARGET])
     return play
@@ -126,6 +128,7 @@ def test_a_statement_of_another_keyspace_is_prepared_on_a_connection_of_its_own(
     play.expect_idle()
 
 
+@pytest.mark.bare
 def test_an_answer_from_elsewhere_that_never_comes_fails_the_mending(perform: Perform) -> None:
     """The other cluster has executed the write: nothing that makes a driver send it again."""
     play = prepared(perform)
@@ -196,6 +199,7 @@ def test_origins_error_wins_over_a_failed_mending_of_target(perform: Perform, of
     play.expect_client(of_origin, stream=5)
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(
     ("of_target", "code"),
     [

@@ -11,6 +11,8 @@ from tests.stage import ORIGIN, TARGET, UNPREPARED, WRITE_FAILURE, WRITE_TIMEOUT
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (?)"
 
 
@@ -89,6 +91,7 @@ def test_a_statement_pushed_out_of_the_cache_while_mended(perform: Perform) -> N
     assert isinstance(cache, PreparedCache) and not cache.entries
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("frame", [frames.query(5, "SELECT k FROM ks.t"), frames.options(5)])
 def test_an_unprepared_to_what_holds_no_prepared_statement_is_an_error_as_any_other(play: Play, frame: bytes) -> None:
     """Nothing could be mended; nor must its id be looked for in the request."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import frames
 from tests.core.conftest import Perform
 from tests.core.test_toggle import write
 from tests.playbook import Play
 from tests.stage import INVALID, ORIGIN, TARGET, WRITE_TIMEOUT
+
+pytestmark = pytest.mark.usefixtures("spoken")
 
 
 def test_a_connection_whose_keyspace_nobody_knows_is_not_used_again(play: Play) -> None:

@@ -12,6 +12,8 @@ from zdm.core.clusters import Side
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedCache, PreparedStatement
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 READ = "SELECT k FROM ks.t WHERE k = ?"
 SYSTEM_READ = "SELECT role FROM system_auth.roles WHERE role = ?"
 LWT = "INSERT INTO ks.t (k) VALUES (?) IF NOT EXISTS"

@@ -15,6 +15,8 @@ from zdm.core.clusters import Side
 from zdm.core.commands import RefreshSchema
 from zdm.core.snapshot import Settings
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 BOTH = {ORIGIN, TARGET}
 WRITES = [
     "INSERT INTO ks.t (k) VALUES (1)",
@@ -139,6 +141,7 @@ def test_a_batch_goes_to_both_with_each_clusters_ids(play: Play) -> None:
     play.expect_client(frames.void(6))
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(
     "frame", [frames.execute(1, b"never seen"), frames.batch(1, ["INSERT INTO ks.t (k) VALUES (1)", b"never seen"])]
 )
@@ -172,6 +175,7 @@ def test_options_after_ready_are_answered_without_target(play: Play) -> None:
     play.expect_client(frames.supported(1, offered))
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("answer", [frames.error(0, 0x1001, "busy"), frames.ready()], ids=["error", "ready"])
 def test_another_answer_to_options_reaches_the_client_as_it_is(play: Play, answer: bytes) -> None:
     """FIX-08: no SUPPORTED may be made of an ERROR."""

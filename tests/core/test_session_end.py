@@ -12,10 +12,13 @@ from zdm.core.clusters import Side, other
 from zdm.core.commands import Connect, RefreshSchema
 from zdm.core.state import SHUTTING_DOWN, Phase
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("size", [0, 1, 10])
 def test_draining_answers_what_is_in_flight_and_takes_nothing_new(play: Play, size: int) -> None:
     """Drivers go to another proxy with what is refused, and lose nothing."""

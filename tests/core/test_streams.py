@@ -15,6 +15,8 @@ from zdm.core.commands import Connect
 from zdm.core.settling import MAX_OWED
 from zdm.core.state import SHUTTING_DOWN
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"
 

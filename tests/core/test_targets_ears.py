@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import frames
 from tests.playbook import Play
 from tests.stage import ORIGIN, OVERLOADED, TARGET, TARGET_USER, stage
 from zdm.core.commands import Connect
 from zdm.core.snapshot import TargetMode
+
+pytestmark = pytest.mark.usefixtures("spoken")
 
 
 def test_it_is_refused_when_target_is_switched_off() -> None:

@@ -13,6 +13,8 @@ from tests.stage import ORIGIN, OVERLOADED, READ_TIMEOUT, SERVER_ERROR, TARGET, 
 from zdm.core.clusters import Side
 from zdm.core.commands import RefreshSchema
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 LWT = "INSERT INTO ks.t (k) VALUES (1) IF NOT EXISTS"
 READ = "SELECT k FROM ks.t"
@@ -97,6 +99,7 @@ def test_a_read_is_a_read_timeout(perform: Perform) -> None:
     assert error.fields == frames.short(4) + frames.integer(0) + frames.integer(1) + b"\0"
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(
     ("frame", "to", "code"),
     [

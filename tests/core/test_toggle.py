@@ -15,6 +15,8 @@ from zdm.core.commands import Close, Connect, PrepareElsewhere
 from zdm.core.connector import SideState
 from zdm.core.snapshot import Shared, TargetMode
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"
 
@@ -346,6 +348,7 @@ def test_a_statement_that_target_cannot_prepare_is_executed_nowhere(play: Play) 
     play.expect_idle()
 
 
+@pytest.mark.bare
 def test_a_statement_of_another_keyspace_is_prepared_elsewhere_first(play: Play) -> None:
     """PREPARE takes the connection's keyspace."""
     play.use("one")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import frames
 from tests.core.conftest import Perform
 from tests.core.test_toggle import INSERT, READ, dual_write, handshake, origin_use, write
@@ -21,6 +23,8 @@ from tests.stage import (
 from zdm.core.commands import Connect, PrepareElsewhere, RefreshSchema
 from zdm.core.connector import SideState
 from zdm.core.snapshot import TargetMode
+
+pytestmark = pytest.mark.usefixtures("spoken")
 
 TARGETS_COLUMNS = {"k": b"\x00\x0d", "moved": b"\x00\x09"}
 
@@ -112,6 +116,7 @@ def test_a_use_that_failed_on_origin_sets_back_no_connection_that_is_not_there(p
     play.expect_forwarded(to={TARGET}, frame=frames.startup())
 
 
+@pytest.mark.bare
 def test_a_statement_whose_errand_went_with_the_connection_is_prepared_by_the_next(play: Play) -> None:
     """The errand's ticket is never answered, and must not stand in the way for the rest of the session."""
     play.use("one")

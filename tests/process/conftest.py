@@ -9,7 +9,7 @@ test has not announced fails it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,13 @@ class StartProxy(Protocol):
 
 
 class StartSandbox(Protocol):
-    def __call__(self, origin: Login = NOBODY, target: Login = NOBODY, ports: tuple[int, int] = (0, 0)) -> Sandbox: ...
+    def __call__(
+        self,
+        origin: Login = NOBODY,
+        target: Login = NOBODY,
+        ports: tuple[int, int] = (0, 0),
+        offers: Sequence[str] = (),
+    ) -> Sandbox: ...
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +78,10 @@ def own_sandbox(tmp_path: Path) -> Iterator[StartSandbox]:
     """Starts a sandbox that belongs to this test alone."""
     started: list[Sandbox] = []
 
-    def start(origin: Login = NOBODY, target: Login = NOBODY, ports: tuple[int, int] = (0, 0)) -> Sandbox:
-        started.append(Sandbox(_directory(tmp_path), origin, target, ports))
+    def start(
+        origin: Login = NOBODY, target: Login = NOBODY, ports: tuple[int, int] = (0, 0), offers: Sequence[str] = ()
+    ) -> Sandbox:
+        started.append(Sandbox(_directory(tmp_path), origin, target, ports, offers))
         return started[-1]
 
     yield start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,11 @@ class SandboxCluster:
 
 
 class Sandbox:
-    """The process, from its start to `close`. `ports` are for those who must know them before it runs."""
+    """The process, from its start to `close`.
+
+    `ports` are for those who must know them before it runs, `offers` are what both clusters do beside the usual:
+    options without the cluster's name, as "protocols=3,4,5".
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Sandbox:
         origin_login: Login = NOBODY,
         target_login: Login = NOBODY,
         ports: tuple[int, int] = (0, 0),
+        offers: Sequence[str] = (),
     ) -> None:
         command = [sys.executable, "-m", "zdm.sandbox", "--control", f"{ORIGIN}:0"]
         for name, host, port, login in (
@@ -94,6 +100,7 @@ class Sandbox:
             command += [f"--{name}", f"{host}:{port}"]
             if login != NOBODY:
                 command += [f"--{name}-auth", ":".join(login)]
+            command += [f"--{name}-{offer}" for offer in offers]
         self._program = Program(command, {}, directory)
         line = until(self._ready_line, "the sandbox is ready")
         found = re.search(r"origin=\S+:(\d+) target=\S+:(\d+) control=(\S+)", line)

@@ -190,7 +190,7 @@ class ModelClient:
     def _send(self, ask: Ask) -> None:
         if self.shell is not None:
             self._flying[ask.stream] = ask, self._schedule.now
-            self.shell.from_client.write(ask.frame, ask)
+            self.shell.from_client.write(self.shell.laid.lay((ask.frame,)), ask)
 
     def _insert(self) -> None:
         schedule = self._schedule

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests import frames
+from tests.laid import Laid
 from tests.simulation import statements
 from tests.simulation.draws import Trouble
 from tests.simulation.lanes import ByteLane, Lane
@@ -131,6 +132,7 @@ class NodeConnection:
         self._shell: Final = shell
         self.inbox: Final[Lane[Asked]] = Lane(self._schedule, self._read)
         self._outbox: Final = ByteLane(self._schedule, self._arrived)
+        self.laid: Final = Laid()
         self.keyspace = ""
         self.is_admitted = False
         self.swallowed = 0
@@ -244,7 +246,7 @@ class NodeConnection:
         return statements.good_answer(asked, self.side)
 
     def _prepare(self, asked: Asked) -> bytes:
-        prepared_id = self.host.prepare(asked.texts[0], self.keyspace)
+        prepared_id = self.host.prepare(asked.texts[0], asked.keyspace or self.keyspace)
         if prepared_id is None:
             return statements.bad_answer(asked, self.side, statements.INVALID)
         return frames.prepared(asked.stream, prepared_id, {"v": frames.INT})
@@ -266,4 +268,7 @@ class NodeConnection:
             delay = schedule.between(*_SLOWNESS)
         else:
             delay = 0.0003 + 0.006 * schedule.random.random() ** 4
-        schedule.after(delay, self._outbox.write, frame, mark)
+        schedule.after(delay, self._write, frame, mark)
+
+    def _write(self, frame: bytes, mark: object) -> None:
+        self._outbox.write(self.laid.lay((frame,), answers=True), mark)

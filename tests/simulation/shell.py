@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests import frames
+from tests.laid import Laid
 from tests.simulation import statements
 from tests.simulation.lanes import ByteLane, Lane
 from tests.simulation.ledger import Ask, Kind
@@ -42,6 +43,8 @@ class Shell:
         self.name: Final = name
         self._schedule: Final = world.schedule
         self.from_client: Final = ByteLane(world.schedule, self._client_sent)
+        self.laid: Final = Laid()
+        """The client's end."""
         self._to_client: Final[Lane[Answered]] = Lane(world.schedule, client.received)
         self.sides: Final[dict[Side, NodeConnection]] = {}
         self._dialling: Final[dict[Side, Event]] = {}
@@ -146,7 +149,7 @@ class Shell:
     def _send(self, connection: NodeConnection, data: bytes, numbers: dict[int, int]) -> None:
         side = connection.side
         last = 0
-        requests = [statements.read_request(frame) for frame in statements.cut_frames(data)]
+        requests = [statements.read_request(frame) for frame in connection.laid.read(data)]
         self.world.watch.target_is_used(self, side, str(requests[0]))
         for asked in requests:
             self._schedule.tell("{}:   -> {} {}", self.name, side.name, asked)
@@ -182,7 +185,7 @@ class Shell:
 
     def _answer(self, data: bytes) -> None:
         answers = []
-        for frame in statements.cut_frames(data):
+        for frame in self.laid.read(data, answers=True):
             answer = statements.read_answer(frame)
             self._schedule.tell("{}: <- {}", self.name, answer)
             if answer.opcode == statements.EVENT:
@@ -281,7 +284,7 @@ class Shell:
                 refusal = statements.bad_answer(Asked(0, statements.PREPARE), command.side, statements.INVALID)
                 answer = (statements.ERROR, refusal[9:])
             else:
-                answer = (statements.RESULT, frames.prepared(0, prepared_id, {"v": frames.INT})[9:])
+                answer = (statements.RESULT, frames.prepared(0, prepared_id, {"v": frames.INT}, version=4)[9:])
         self.session.prepared_elsewhere(command.ticket, answer, self._schedule.now)
         self._turn()
 

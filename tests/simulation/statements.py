@@ -30,7 +30,10 @@ _HEADER: Final = struct.Struct(">BBhBi")
 
 
 class Asked(NamedTuple):
-    """A request as a cluster reads it. `texts` are the statements, `ids` the prepared ones, `number` as above or 0."""
+    """A request as a cluster reads it. `texts` are the statements, `ids` the prepared ones, `number` as above or 0.
+
+    `keyspace` is what a PREPARE names (v5).
+    """
 
     stream: int
     opcode: int
@@ -38,6 +41,7 @@ class Asked(NamedTuple):
     texts: tuple[str, ...] = ()
     ids: tuple[bytes, ...] = ()
     token: bytes = b""
+    keyspace: str = ""
 
 
 class Answered(NamedTuple):
@@ -102,24 +106,14 @@ def number_value(number: int) -> bytes:
     return frames.integer(number)
 
 
-def cut_frames(data: bytes) -> list[bytes]:
-    """The whole frames in `data`, which must not end within one."""
-    found = []
-    start, size = 0, len(data)
-    while start < size:
-        end = start + 9 + int.from_bytes(data[start + 5 : start + 9], "big")
-        assert end <= size, "bytes that end within a frame were written"
-        found.append(data[start:end])
-        start = end
-    return found
-
-
 def read_request(frame: bytes) -> Asked:
-    """What a cluster makes of a frame (v4 section 4.1; no flags)."""
-    _, _, stream, opcode, _ = _HEADER.unpack_from(frame)
+    """What a cluster makes of a frame (v4 and v5 section 4.1; no flags)."""
+    version, _, stream, opcode, _ = _HEADER.unpack_from(frame)
     if opcode in (QUERY, PREPARE):
-        text = frame[13 : 13 + int.from_bytes(frame[9:13], "big")].decode()
-        return Asked(stream, opcode, _number_in(text) if opcode == QUERY else 0, (text,))
+        end = 13 + int.from_bytes(frame[9:13], "big")
+        text = frame[13:end].decode()
+        keyspace = frame[end + 6 :].decode() if opcode == PREPARE and version >= 5 else ""
+        return Asked(stream, opcode, _number_in(text) if opcode == QUERY else 0, (text,), keyspace=keyspace)
     if opcode == EXECUTE:
         return Asked(stream, opcode, int.from_bytes(frame[-4:], "big"), (), (frame[11 : 11 + _short(frame, 9)],))
     if opcode == BATCH:

@@ -57,6 +57,7 @@ def test_a_handover_arrives_as_it_was_sent(target: SideHandover | None) -> None:
         Kept(b"\x04\0", 9),
         SideHandover("ks", (1, 300), Kept(b"\xfe", 12)),
         target,
+        "lz4",
     )
     endpoints = {ORIGIN: HOSTS[ORIGIN][0], TARGET: None}
     came, ends = loaded(dumped(sent, endpoints))

@@ -12,7 +12,7 @@ from typing import Final
 from zdm.configuration.changes import WITHOUT_EFFECT
 from zdm.configuration.faults import Fault
 from zdm.configuration.keys import KEYS, Config, env_name
-from zdm.protocol.frames import SUPPORTED_VERSIONS
+from zdm.protocol.frames import CONTROL_VERSIONS, SUPPORTED_VERSIONS
 
 _PATHS: Final = {
     **{
@@ -45,7 +45,7 @@ def serves_nobody(config: Config) -> str | None:
     """Why no client could ever be served, where that is so: it is allowed, but hardly meant."""
     if frozenset(SUPPORTED_VERSIONS) - frozenset(config.blocked_versions()):
         return None
-    spoken = " and ".join(map(str, SUPPORTED_VERSIONS))
+    spoken = _listed(SUPPORTED_VERSIONS)
     return (
         f"{env_name('blocked_protocol_versions')}={config.blocked_protocol_versions} leaves no protocol version: "
         f"this proxy speaks {spoken}. Every client will be refused."
@@ -71,12 +71,17 @@ def _version_of_control_connections(config: Config) -> Iterator[Fault]:
     """Version 2 is valid for the reference; here it would mean attempts for ever."""
     key = "control_conn_max_protocol_version"
     try:
-        is_too_low = config.control_max_version() < min(SUPPORTED_VERSIONS)
+        is_too_low = config.control_max_version() < min(CONTROL_VERSIONS)
     except (LookupError, ValueError):
         return  # told already
     if is_too_low:
-        spoken = " and ".join(map(str, SUPPORTED_VERSIONS))
+        spoken = _listed(CONTROL_VERSIONS)
         text = (
             f"this version does not speak protocol version {getattr(config, key)}, only {spoken}; raise {env_name(key)}"
         )
         yield Fault(text, (key,))
+
+
+def _listed(versions: tuple[int, ...]) -> str:
+    """As people say it: "3, 4 and 5"."""
+    return ", ".join(map(str, versions[:-1])) + f" and {versions[-1]}"

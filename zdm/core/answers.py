@@ -27,10 +27,14 @@ from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import HEADER_LENGTH
 from zdm.protocol.opcodes import BATCH, EXECUTE, PREPARE, QUERY
 from zdm.protocol.requests import Batch, Execute, Query, decode_request
+from zdm.protocol.versions import V4, V5
 
 if TYPE_CHECKING:
     from zdm.core.pending import PendingRequest
     from zdm.core.prepared import PreparedCache
+
+_NOBODY: Final = "0.0.0.0"
+"""v5 names the replicas that failed. It was a whole cluster, of which the client knows no host."""
 
 NOT_EXECUTED: Final = frozenset(
     (
@@ -79,9 +83,10 @@ def possibly_applied(request: PendingRequest, version: int, prepared: PreparedCa
 def applied_on_one_side(request: PendingRequest, version: int, prepared: PreparedCache, reason: str) -> Error:
     """For a write that one cluster may have applied and the other certainly did not."""
     consistency, write_type = _description(request, version, prepared)
-    if version < 4:
+    if version < V4:
         return WriteTimeout(reason, consistency, received=0, required=1, write_type=write_type)
-    return WriteFailure(reason, consistency, received=0, required=1, failures=1, write_type=write_type)
+    failures = {_NOBODY: 0} if version >= V5 else 1
+    return WriteFailure(reason, consistency, received=0, required=1, failures=failures, write_type=write_type)
 
 
 def _description(request: PendingRequest, version: int, prepared: PreparedCache) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import Side
 from zdm.core.pending import PendingRequest
-from zdm.protocol.frames import FrameBuffer
+from zdm.core.wire import Wire
 
 if TYPE_CHECKING:
     from zdm.metrics import NodeMeter
@@ -90,7 +90,7 @@ class ClusterConnector:
         self.side: Final = side
         self.state = SideState.ABSENT
         self.outbox: list[bytes] = []
-        self.incoming = FrameBuffer()
+        self.incoming: Final = Wire()
         self.special: dict[int, Special] = {}
         self.owed = 0
         self.last_heartbeat = now
@@ -114,7 +114,7 @@ class ClusterConnector:
         orphans = [value for value in self.special.values() if isinstance(value, Internal)]
         self.state = state
         self.outbox.clear()
-        self.incoming.clear()
+        self.incoming.reset()
         self.special.clear()
         self.owed = 0
         self.node = None

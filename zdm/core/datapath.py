@@ -4,6 +4,9 @@ Requests come in as chunks of frames. Consecutive frames that go to the same clu
 leaves as one slice of the chunk. Answers are matched by stream id and settle in place. Whatever is out of the ordinary
 (another opcode, a flag, an id that is taken, a side that is not ready, an ERROR, an answer that must be looked at)
 leaves the loop for `Session`'s general path. Nothing here makes an object per request but its PendingRequest.
+
+In v5 the same loops run over frames that were taken out of segments, and a run whose segments hold nothing else leaves
+in those.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from zdm.core.clusters import BOTH, ORIGIN_BIT, TARGET_BIT, Side
-from zdm.core.connector import SideState
+from zdm.core.connector import ClusterConnector, SideState
+from zdm.core.named_keyspace import names_keyspace
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Plan, Route
 from zdm.core.routing import Routing
 from zdm.core.state import Phase, SessionState
 from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT
 from zdm.protocol.opcodes import EXECUTE, QUERY
+from zdm.protocol.versions import V5
 
 if TYPE_CHECKING:
     from zdm.metrics import NodeMeter
@@ -155,11 +160,15 @@ class DataPath:
                 or (special and stream in special)
                 or length > longest
             ):
+                incoming = state.connector(side).incoming
+                reader = incoming.reader
                 if run is not None:
                     _count(bit, node, run, now - run_started, heard, settled)
                     run = None
                 self._answered(side, data[offset:end])
                 offset = end
+                if incoming.reader is not reader:
+                    break  # v5: what follows is in segments
                 continue
             plan = request.plan
             if plan is not run or request.started != run_started:
@@ -204,10 +213,10 @@ class DataPath:
         if data[offset + _TEXT : offset + _FIRST_WORD_END] in plans.write_words:
             return plans.by_route[_WRITE]
         text_end = offset + _TEXT + int.from_bytes(data[offset + HEADER_LENGTH : offset + _TEXT], "big")
-        if text_end > end:
+        if text_end > end or (self._state.version >= V5 and names_keyspace(data, text_end, end)):
             return None
         try:
-            index = self._routing.index(data[offset + _TEXT : text_end].decode())
+            index = self._routing.index(data[offset + _TEXT : text_end].decode(), self._state.keyspace)
         except UnicodeDecodeError:
             return None
         return plans.by_route[index] if index >= 0 else None
@@ -218,6 +227,45 @@ class DataPath:
             self._state.origin.outbox.append(data[origin_start:end])
         if sides & TARGET_BIT and target_start < end:
             self._state.target.outbox.append(data[target_start:end])
+
+
+class SegmentedDataPath(DataPath):
+    """The same for a client whose connections have segments."""
+
+    __slots__ = ()
+
+    def requests(self, data: bytes) -> int:
+        """As above. What both clusters get alike is laid in segments once."""
+        offset = super().requests(data)
+        state = self._state
+        origin, target = state.origin, state.target
+        origin.incoming.lay_for_both(origin.outbox, target.incoming, target.outbox)
+        if state.incoming.reader is not None:
+            state.incoming.reader.let_go()
+        return offset
+
+    def answers(self, side: Side, data: bytes) -> int:
+        """As above."""
+        offset = super().answers(side, data)
+        reader = self._state.connector(side).incoming.reader
+        if reader is not None:
+            reader.let_go()
+        return offset
+
+    def _end_runs(self, data: bytes, origin_start: int, target_start: int, end: int, sides: int) -> None:
+        if sides & ORIGIN_BIT and origin_start < end:
+            self._leave(self._state.origin, data, origin_start, end)
+        if sides & TARGET_BIT and target_start < end:
+            self._leave(self._state.target, data, target_start, end)
+
+    def _leave(self, connector: ClusterConnector, data: bytes, start: int, end: int) -> None:
+        reader = self._state.incoming.reader
+        if reader is not None:
+            first, last = reader.as_it_came(start, end)
+            if first < last:
+                connector.incoming.add_laid(connector.outbox, reader.source[first:last])
+                return
+        connector.outbox.append(data[start:end])
 
 
 def _count(side: int, node: NodeMeter | None, plan: Plan, seconds: float, heard: int, settled: int) -> None:

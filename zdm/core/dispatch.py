@@ -15,10 +15,11 @@ from zdm.core.answers import overloaded, unknown_statement
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.commands import Connect
 from zdm.core.connector import ClusterConnector, Internal, SideState, StreamsExhausted
-from zdm.core.pending import PendingRequest
+from zdm.core.pending import PendingRequest, packed_of
 from zdm.core.prepared import PreparedStatement
 from zdm.core.rewriting import exchange_ids, id_spans
 from zdm.core.state import SHUTTING_DOWN, SessionState
+from zdm.protocol.compression import compress_frame
 from zdm.protocol.frames import encode_frame, with_stream
 from zdm.protocol.opcodes import BATCH, EXECUTE
 
@@ -207,7 +208,7 @@ class Dispatch:
     def _frame_for(self, side: Side, request: PendingRequest) -> bytes:
         frame = request.frame()
         if side is Side.ORIGIN or frame[4] not in (EXECUTE, BATCH):
-            return frame
+            return request.as_sent()
         spans = id_spans(frame)
         entries = self._state.shared.prepared.entries
         replacements: list[bytes] = []
@@ -222,5 +223,6 @@ class Dispatch:
         if never:
             raise NeverPrepared(never)
         if all(old == new for (_, old), new in zip(spans, replacements, strict=True)):
-            return frame
-        return exchange_ids(frame, spans, replacements)
+            return request.as_sent()
+        exchanged = exchange_ids(frame, spans, replacements)
+        return compress_frame(self._state.compression, exchanged) if packed_of(request) else exchanged

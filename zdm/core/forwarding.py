@@ -14,7 +14,7 @@ from zdm.core.commands import FindStatements
 from zdm.core.dispatch import Dispatch
 from zdm.core.heartbeat import Heartbeat
 from zdm.core.intercept import Answer
-from zdm.core.pending import PendingRequest
+from zdm.core.pending import PendingRequest, packed_of, received
 from zdm.core.plans import Plan
 from zdm.core.routing import Routing, Unknown
 from zdm.core.state import SessionState
@@ -35,18 +35,21 @@ class Forwarding:
         self._waiting: Final[dict[int, PendingRequest]] = {}
         self._ticket = 0
 
-    def forward(self, stream: int, frame: bytes, is_sought: bool = False) -> None:
-        """Do what its plan says. `is_sought`: the other workers were asked, and what they know is known."""
+    def forward(self, stream: int, frame: bytes, packed: bytes = b"", is_sought: bool = False) -> None:
+        """Do what its plan says. `packed` is the frame as it came, where its body was compressed.
+
+        `is_sought`: the other workers were asked, and what they know is known.
+        """
         state = self._state
         try:
             planned = self._routing.plan(frame)
             if isinstance(planned, Unknown):
                 if not is_sought:
-                    self._seek(stream, frame, planned.prepared_ids)
+                    self._seek(stream, frame, packed, planned.prepared_ids)
                     return
                 planned = self._routing.unprepared(planned.prepared_ids[0])
             if isinstance(planned, Plan):
-                self._dispatch.send(PendingRequest(stream, planned, state.now, frame, 0, len(frame)))
+                self._dispatch.send(received(stream, planned, state.now, frame, packed))
             elif isinstance(planned, Answer):
                 state.answer(stream, planned.opcode, planned.body)
         except RemoteProtocolError as fault:
@@ -60,11 +63,11 @@ class Forwarding:
         request = self._waiting.pop(ticket, None)
         if request is not None and self._state.pending.get(request.stream) is request:
             self._dispatch.let_go(request)
-            self.forward(request.stream, request.frame(), is_sought=True)
+            self.forward(request.stream, request.frame(), packed_of(request), is_sought=True)
 
-    def _seek(self, stream: int, frame: bytes, prepared_ids: tuple[bytes, ...]) -> None:
+    def _seek(self, stream: int, frame: bytes, packed: bytes, prepared_ids: tuple[bytes, ...]) -> None:
         state = self._state
-        request = PendingRequest(stream, state.shared.plans.lookup, state.now, frame, 0, len(frame))
+        request = received(stream, state.shared.plans.lookup, state.now, frame, packed)
         if self._dispatch.hold(request, "a prepared statement to be found"):
             self._ticket += 1
             self._waiting[self._ticket] = request

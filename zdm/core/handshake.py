@@ -23,12 +23,12 @@ from zdm.core.credentials import (
     authentication_rule,
     sent_credentials,
 )
-from zdm.core.options import startup_body
+from zdm.core.options import asked_in_startup
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake, is_refusal, refuses
 from zdm.core.state import Phase, SessionState, Step
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import with_stream
+from zdm.protocol.frames import USE_BETA, with_stream, without_flag
 from zdm.protocol.opcodes import (
     AUTH_CHALLENGE,
     AUTH_RESPONSE,
@@ -43,6 +43,9 @@ from zdm.protocol.opcodes import (
 )
 from zdm.protocol.primitives import encode_bytes
 from zdm.protocol.responses import Supported
+
+MAX_EARLY_BYTES: Final = 64 * 1024
+"""What a client may send, in bytes, before it is let in."""
 
 _STREAM: Final = 0  # one frame at a time, so any id will do towards the clusters
 
@@ -134,10 +137,11 @@ class ClientHandshake:
 
     def _startup(self, frame: bytes) -> None:
         try:
-            self._state.startup_body = startup_body(frame)
+            body, algorithm = asked_in_startup(frame, self._state.snapshot.supported)
         except RemoteProtocolError as fault:
             self._refuse(fault.message)
         else:
+            self._state.startup_body, self._state.compression = body, algorithm
             self._forward(frame, Step.STARTUP, self._sides)
 
     def _authenticate(self, frame: bytes, rule: AuthenticationRule) -> None:
@@ -242,7 +246,7 @@ class ClientHandshake:
         self._await(step, sides)
         for side in CLUSTERS:
             if sides & side:
-                self._state.connector(side).outbox.append(with_stream(frame, _STREAM))
+                self._state.connector(side).outbox.append(with_stream(without_flag(frame, USE_BETA), _STREAM))
 
     def _await(self, step: Step, sides: int) -> None:
         self.step = step
@@ -382,7 +386,13 @@ class ClientHandshake:
                 state.connector(side).last_heartbeat = state.now
         self._relay(self._admitted_with)
         state.phase = Phase.READY
-        state.note("info", f"Handshake successful with client {state.client_name} ({state.version}, Compression: none)")
+        algorithm = state.compression or "none"
+        state.note(
+            "info", f"Handshake successful with client {state.client_name} ({state.version}, Compression: {algorithm})"
+        )
 
     def _relay(self, frame: bytes) -> None:
-        self._state.outbox.append(with_stream(frame, self._stream))
+        state = self._state
+        state.outbox.append(with_stream(frame, self._stream))
+        if state.incoming.begins_with(frame):
+            state.begin_segments(state.incoming, state.outbox, MAX_EARLY_BYTES)

@@ -101,7 +101,7 @@ class Keyspace:
         deadline = state.now + state.snapshot.settings.request_timeout
         internal = Internal(lambda frame: self._is_back(side, keyspace, frame), deadline)
         try:
-            self._dispatch.send_internal(side, *use_keyspace(keyspace), internal)
+            self._dispatch.send_internal(side, *use_keyspace(keyspace, state.version), internal)
         except StreamsExhausted:
             self._drop(side, "no stream id was free to set its keyspace")
 

@@ -3,7 +3,8 @@
 So the other cluster never applies a write twice, which is what a driver's own recovery (prepare and execute again,
 everywhere) would do. A PREPARE is shared by all requests of the session that wait for the same statement on the same
 cluster. In v3 and v4 PREPARE takes the connection's keyspace; where that is not the one under which the statement was
-prepared, it is prepared on a connection of its own. The id that comes back is checked.
+prepared, it is prepared on a connection of its own. In v5 PREPARE names the keyspace, but cannot say that there is
+none. The id that comes back is checked.
 
 A statement that was prepared while target was off is prepared there in the same way before it is first sent. Its
 request is held meanwhile, so that it is executed on both clusters or on none.
@@ -30,10 +31,16 @@ from zdm.core.state import SessionState
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_stream
+from zdm.protocol.frames import CONTROL_VERSIONS, HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_stream
 from zdm.protocol.opcodes import BATCH, ERROR, EXECUTE, PREPARE, RESULT
 from zdm.protocol.requests import Prepare
 from zdm.protocol.responses import Prepared, decode_response
+from zdm.protocol.versions import V5
+
+
+def elsewhere_version(version: int) -> int:
+    """The protocol version of a connection on which a session of `version` has something prepared."""
+    return min(version, CONTROL_VERSIONS[-1])
 
 
 class Repair:
@@ -113,10 +120,11 @@ class Mending:
             del self._repairs[(side, request.stream)]
 
     def prepared_elsewhere(self, ticket: int, answer: tuple[int, bytes] | None) -> None:
-        """What a PREPARE on a connection of its own came to: opcode and body in the session's version, or nothing."""
+        """What a PREPARE on a connection of its own came to: opcode and body in `elsewhere_version`, or nothing."""
         found = self._tickets.pop(ticket, None)
         if found is not None:
-            frame = None if answer is None else encode_frame(self._state.version | RESPONSE_BIT, 0, *answer)
+            version = elsewhere_version(self._state.version)
+            frame = None if answer is None else encode_frame(version | RESPONSE_BIT, 0, *answer)
             self._prepared(*found, frame)
 
     def _statements(self, request: PendingRequest) -> list[PreparedStatement]:
@@ -143,7 +151,8 @@ class Mending:
 
     def _prepare(self, side: Side, entry: PreparedStatement) -> None:
         state = self._state
-        if entry.keyspace != state.keyspace:
+        keyspace = entry.keyspace if entry.keyspace != state.keyspace else None
+        if entry.keyspace != state.keyspace and (state.version < V5 or keyspace is None):
             self._ticket += 1
             self._tickets[self._ticket] = (side, entry)
             state.commands.append(PrepareElsewhere(side, entry.keyspace or "", entry.text, self._ticket))
@@ -151,7 +160,7 @@ class Mending:
         deadline = state.now + state.snapshot.settings.request_timeout
         internal = Internal(lambda frame: self._prepared(side, entry, frame), deadline)
         try:
-            self._dispatch.send_internal(side, PREPARE, Prepare(entry.text).encode(state.version), internal)
+            self._dispatch.send_internal(side, PREPARE, Prepare(entry.text, keyspace).encode(state.version), internal)
         except StreamsExhausted:
             self._prepared(side, entry, None)
 
@@ -172,9 +181,9 @@ class Mending:
             return b""
         try:
             if error_code(frame) >= 0:
-                return frame
+                return self._in_version(frame)
             start = body_start(frame, HEADER_LENGTH, frame[1], True)
-            answer = decode_response(RESULT, self._state.version, frame, start)
+            answer = decode_response(RESULT, frame[0] & 0x7F, frame, start)
         except RemoteProtocolError:
             return b""
         if not isinstance(answer, Prepared):
@@ -188,6 +197,10 @@ class Mending:
             return b""
         entry.moved(answer.prepared_id)
         return None
+
+    def _in_version(self, error: bytes) -> bytes:
+        """An ERROR as the session's version has it: what PREPARE may come to is alike in all, behind the first byte."""
+        return bytes((self._state.version | RESPONSE_BIT,)) + error[1:]
 
     def _again(self, repair: Repair) -> None:
         request = repair.request

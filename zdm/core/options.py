@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from zdm.protocol.compression import COMPRESSION_OPTION as COMPRESSION
+from zdm.protocol.compression import agreed_algorithm
 from zdm.protocol.envelope import body_start
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER_LENGTH, SUPPORTED_VERSIONS
+from zdm.protocol.frames import CONTROL_VERSIONS, HEADER_LENGTH
 from zdm.protocol.primitives import Reader
 
 CQL_VERSION: Final = "CQL_VERSION"
-COMPRESSION: Final = "COMPRESSION"
 PROTOCOL_VERSIONS: Final = "PROTOCOL_VERSIONS"
 _SHARDING_PREFIX: Final = "SCYLLA_"
+_BETA: Final = "-beta"
 
 Options = Mapping[str, Sequence[str]]
 
@@ -45,7 +47,7 @@ def merge_supported(
     return merged
 
 
-def control_versions(highest: int, spoken: Sequence[int] = SUPPORTED_VERSIONS) -> tuple[int, ...]:
+def control_versions(highest: int, spoken: Sequence[int] = CONTROL_VERSIONS) -> tuple[int, ...]:
     """The protocol versions for a control connection, in the order to try them (spec 7.1).
 
     `highest` is control_conn_max_protocol_version as a number; DSE's private versions are 65 and 66.
@@ -74,7 +76,10 @@ def _common_compression(origin: Sequence[str], target: Sequence[str], algorithms
 
 
 def _common_versions(origin: Sequence[str] | None, target: Sequence[str], versions: Collection[int]) -> list[str]:
-    """Target's names ("4/v4", "6/v6-beta") of the versions all have; an origin that names none has no say."""
+    """Target's names ("4/v4") of the versions all have; an origin that names none has no say.
+
+    What is a beta ("5/v5-beta" of Cassandra 3) is not what the same number came to mean.
+    """
     allowed = {str(version) for version in versions}
     if origin is not None:
         allowed &= {_number(name) for name in origin}
@@ -82,17 +87,21 @@ def _common_versions(origin: Sequence[str] | None, target: Sequence[str], versio
 
 
 def _number(name: str) -> str:
-    return name.partition("/")[0]
+    return "" if name.endswith(_BETA) else name.partition("/")[0]
 
 
-def startup_body(frame: bytes) -> bytes:
-    """The body of a STARTUP. Raises RemoteProtocolError where it cannot be read, or asks for what there is not."""
+def asked_in_startup(frame: bytes, supported: Options) -> tuple[bytes, str]:
+    """The body of a STARTUP, and the compression algorithm that it asks for, empty for none.
+
+    Raises RemoteProtocolError where it cannot be read, or asks for what there is not (FIX-06): `supported` is what
+    clients are told.
+    """
     try:
         start = body_start(frame, HEADER_LENGTH, frame[1], False)
         options = Reader(frame, start).string_map()
     except RemoteProtocolError as fault:
         raise RemoteProtocolError(f"STARTUP cannot be read: {fault.message}") from None
-    algorithm = options.get("COMPRESSION", "none")
-    if algorithm.lower() not in ("", "none"):
-        raise RemoteProtocolError(f"Unknown compression algorithm: {algorithm[:80]} (this proxy offers none)")
-    return frame[start:]
+    if options.get(COMPRESSION, "").lower() == "none":
+        return frame[start:], ""
+    offered = [name.lower() for name in supported.get(COMPRESSION, ())]
+    return frame[start:], agreed_algorithm(options, frame[0] & 0x7F, offered)

@@ -50,9 +50,39 @@ class PendingRequest:
         self.mendings = 0
 
     def frame(self) -> bytes:
-        """The request as the client sent it."""
+        """The request as the client sent it, with its body open."""
+        return self.chunk[self.start : self.end]
+
+    def as_sent(self) -> bytes:
+        """The request as the client sent it, for clusters."""
         return self.chunk[self.start : self.end]
 
     def __repr__(self) -> str:
         state = "held" if self.held else f"awaits={self.awaits} failed={self.failed}"
         return f"<PendingRequest stream={self.stream} route={self.plan.route.name} {state}>"
+
+
+class PackedRequest(PendingRequest):
+    """One whose body came compressed (v3, v4). `chunk` is the frame as it was opened, `packed` as it came."""
+
+    __slots__ = ("packed",)
+
+    def __init__(self, stream: int, plan: Plan, started: float, frame: bytes, packed: bytes) -> None:
+        PendingRequest.__init__(self, stream, plan, started, frame, 0, len(frame))
+        self.packed = packed
+
+    def as_sent(self) -> bytes:
+        """Compressed, as it came."""
+        return self.packed
+
+
+def received(stream: int, plan: Plan, now: float, frame: bytes, packed: bytes) -> PendingRequest:
+    """A request that came as `frame`, or compressed as `packed`, which is empty where it did not."""
+    if packed:
+        return PackedRequest(stream, plan, now, frame, packed)
+    return PendingRequest(stream, plan, now, frame, 0, len(frame))
+
+
+def packed_of(request: PendingRequest) -> bytes:
+    """The compressed frame of a request; empty where it came open."""
+    return request.packed if isinstance(request, PackedRequest) else b""

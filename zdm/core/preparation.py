@@ -4,11 +4,16 @@ The client gets origin's id and origin's bind variables. The columns that a clie
 must be those of the cluster its rows come from: where they differ, they are that cluster's. Where rows come from target
 whenever that takes part, a statement whose columns the client has from origin is therefore left without target's id:
 its next EXECUTE that needs target has the client prepare anew.
+
+In v5 the columns have an id of their own, which goes along with each EXECUTE as the client has it. A cluster to which
+it means something else sends its columns and their id with the rows; so ids are never exchanged, or a client would
+decode by columns of which it has never heard.
 """
 
 from __future__ import annotations
 
 from zdm.core.clusters import TARGET_BIT
+from zdm.core.named_keyspace import named_keyspace
 from zdm.core.pending import PendingRequest
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
@@ -33,31 +38,35 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
         error = Error(ErrorCode.SERVER_ERROR, f"a cluster's answer to PREPARE cannot be read: {fault.message}")
         return encode_frame(state.version | RESPONSE_BIT, request.stream, ERROR, error.encode(state.version))
     text = _text(request)
+    keyspace = named_keyspace(request.frame()) or state.keyspace
     statement = classify(text)
-    route = route_of(statement, state.keyspace)
+    route = route_of(statement, keyspace)
     if route in (Route.INTERCEPTED, Route.INSIGHTS):
         route = Route.SYSTEM_READ  # asked in a way that the proxy leaves to the cluster
     plans = state.shared.plans
-    is_alike = plans.dual_keeps[route.value] != TARGET_BIT or target is not None and origin.result == target.result
+    is_alike = plans.dual_keeps[route.value] != TARGET_BIT or target is not None and _is_alike(origin, target)
     is_merged = not is_alike and target is not None and plans.by_route[route.value].keep == TARGET_BIT
     target_id = b""
     if is_alike or is_merged:
-        target_id = target.prepared_id if target is not None else _known_id(state, origin.prepared_id, text)
-    entry = PreparedStatement(
-        origin.prepared_id, target_id, text, state.keyspace, route, statement.write_type, is_merged
-    )
+        target_id = target.prepared_id if target is not None else _known_id(state, origin, text, keyspace)
+    entry = PreparedStatement(origin.prepared_id, target_id, text, keyspace, route, statement.write_type, is_merged)
     state.shared.prepared.put(entry)
     if target is None or not is_merged:
         return request.origin
     start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
-    merged = Prepared(origin.prepared_id, origin.bind, target.result, origin.result_metadata_id)
+    merged = Prepared(origin.prepared_id, origin.bind, target.result, target.result_metadata_id)
     return with_body(request.origin, request.origin[HEADER_LENGTH:start] + merged.encode(state.version))
 
 
-def _known_id(state: SessionState, origin_id: bytes, text: str) -> bytes:
+def _is_alike(origin: Prepared, target: Prepared) -> bool:
+    """Who decodes rows by one decodes rows of the other well."""
+    return origin.result == target.result and origin.result_metadata_id == target.result_metadata_id
+
+
+def _known_id(state: SessionState, origin: Prepared, text: str, keyspace: str | None) -> bytes:
     """Target's id of a statement that was prepared there before; empty where it was not."""
-    entry = state.shared.prepared.entries.get(origin_id)
-    return entry.target_id if entry is not None and entry.text == text and entry.keyspace == state.keyspace else b""
+    entry = state.shared.prepared.entries.get(origin.prepared_id)
+    return entry.target_id if entry is not None and entry.text == text and entry.keyspace == keyspace else b""
 
 
 def _decode(frame: bytes, version: int) -> Prepared:

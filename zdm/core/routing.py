@@ -14,6 +14,7 @@ from zdm.core.clusters import Side
 from zdm.core.connector import SideState
 from zdm.core.credentials import authentication_rule
 from zdm.core.intercept import INTERCEPTED_TABLES, Answer
+from zdm.core.named_keyspace import named_keyspace
 from zdm.core.plans import FIRST_PLACE, Plan, Route
 from zdm.core.prepared import PreparedStatement, tables_of
 from zdm.core.rewriting import id_spans
@@ -84,7 +85,8 @@ class Routing:
         if opcode in (QUERY, PREPARE):
             position = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], False)
             text = Reader(frame, position).long_string()
-            return self._query(text) if opcode == QUERY else self._prepare(text)
+            keyspace = named_keyspace(frame) or self._state.keyspace
+            return self._query(text, keyspace) if opcode == QUERY else self._prepare(text, keyspace)
         if opcode in (EXECUTE, BATCH):
             return self._prepared(frame)
         if opcode == OPTIONS:
@@ -98,14 +100,14 @@ class Routing:
             return plans.session_both
         raise RemoteProtocolError(f"opcode {opcode} is no request")
 
-    def index(self, text: str) -> int:
+    def index(self, text: str, keyspace: str | None) -> int:
         """The number by which a QUERY's text has its plan in `Plans.by_route`; -1: the proxy answers it itself."""
         statement = classify(text)
-        index: int = route_of(statement, self._state.keyspace).value
+        index: int = route_of(statement, keyspace).value
         if index >= FIRST_PLACE:
             return -1
         if index == _WRITE and self._state.shared.meter.tables.limit:
-            return FIRST_PLACE + self._state.shared.meter.tables.place(tables_of(text, self._state.keyspace))
+            return FIRST_PLACE + self._state.shared.meter.tables.place(tables_of(text, keyspace))
         return index
 
     def _auth_primary(self) -> Side:
@@ -119,20 +121,20 @@ class Routing:
             raise RemoteProtocolError("AUTH_RESPONSE is for TARGET, which is switched off")
         return self._state.shared.plans.session_only[side]
 
-    def _query(self, text: str) -> Plan | Answer:
+    def _query(self, text: str, keyspace: str | None) -> Plan | Answer:
         statement = classify(text)
-        route = route_of(statement, self._state.keyspace)
+        route = route_of(statement, keyspace)
         if route is Route.INTERCEPTED:
             return self._intercepted(text, statement) or self._system_plan()
         if route is Route.INSIGHTS:
             return Answer(RESULT, Void().encode(self._state.version))
-        return self._state.shared.plans.by_route[self.index(text)]
+        return self._state.shared.plans.by_route[self.index(text, keyspace)]
 
-    def _prepare(self, text: str) -> Plan | Answer:
+    def _prepare(self, text: str, keyspace: str | None) -> Plan | Answer:
         statement = classify(text)
-        route = route_of(statement, self._state.keyspace)
+        route = route_of(statement, keyspace)
         if route is Route.INTERCEPTED:
-            answer = self._intercept_prepare(text, statement)
+            answer = self._intercept_prepare(text, statement, keyspace)
             return answer or self._state.shared.plans.prepare
         if route is Route.INSIGHTS:
             error = Error(ErrorCode.INVALID, "CALL of Insights is answered by the proxy and can't be prepared")
@@ -148,19 +150,18 @@ class Routing:
             return None
         return tables.query(text, statement.table, self._state.local_address, self._state.version)
 
-    def _intercept_prepare(self, text: str, statement: Statement) -> Answer | None:
+    def _intercept_prepare(self, text: str, statement: Statement, keyspace: str | None) -> Answer | None:
         tables = self._state.snapshot.system_tables
         if tables is None or statement.table is None:
             return None
-        keyspace = self._state.keyspace or ""
-        answer = tables.prepare(text, keyspace, statement.table, self._state.local_address, self._state.version)
+        answer = tables.prepare(text, keyspace or "", statement.table, self._state.local_address, self._state.version)
         if answer is not None and answer.opcode == RESULT:
-            self._remember_intercepted(answer.body, text)
+            self._remember_intercepted(answer.body, text, keyspace)
         return answer
 
-    def _remember_intercepted(self, body: bytes, text: str) -> None:
+    def _remember_intercepted(self, body: bytes, text: str, keyspace: str | None) -> None:
         prepared_id = Reader(body, 4).short_bytes()
-        entry = PreparedStatement(prepared_id, prepared_id, text, self._state.keyspace, Route.INTERCEPTED)
+        entry = PreparedStatement(prepared_id, prepared_id, text, keyspace, Route.INTERCEPTED)
         self._state.shared.prepared.put(entry)
 
     def _prepared(self, frame: bytes) -> Plan | Answer | Unknown:

@@ -13,27 +13,27 @@ from __future__ import annotations
 from typing import Final
 
 from zdm.core.answers import overloaded
-from zdm.core.clusters import ORIGIN_BIT, Side
-from zdm.core.commands import Command, Recognition, RefreshSchema
-from zdm.core.connector import Internal, Owed, SideState
-from zdm.core.datapath import DataPath
+from zdm.core.clusters import Side
+from zdm.core.commands import Command, Recognition
+from zdm.core.connector import SideState
+from zdm.core.datapath import DataPath, SegmentedDataPath
 from zdm.core.dispatch import Dispatch
 from zdm.core.early import EarlyFrames
 from zdm.core.forwarding import Forwarding
 from zdm.core.handover import Handover, handover_of, take_over
 from zdm.core.heartbeat import Heartbeat
-from zdm.core.pending import PendingRequest
+from zdm.core.matching import Matching
 from zdm.core.routing import Routing
 from zdm.core.sides import Sides
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.state import SHUTTING_DOWN, Phase, SessionState
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER, HEADER_LENGTH, RESPONSE_BIT, FrameBuffer
-from zdm.protocol.opcodes import EVENT
-from zdm.protocol.primitives import Reader
+from zdm.protocol.frames import COMPRESSED, HEADER, HEADER_LENGTH, RESPONSE_BIT
+from zdm.protocol.versions import V5
 
-_SCHEMA_CHANGE: Final = "SCHEMA_CHANGE"
+_CLIENT: Final = Side.CLIENT  # `take` is called for every write
+_ORIGIN: Final = Side.ORIGIN
 _OPEN: Final = (SideState.READY, SideState.HANDSHAKING, SideState.PARKED)
 
 
@@ -47,6 +47,7 @@ class Session:
         "_forwarding",
         "_heartbeat",
         "_incoming",
+        "_matching",
         "_routing",
         "_sides",
         "_state",
@@ -65,10 +66,11 @@ class Session:
         self._heartbeat: Final = Heartbeat(state, self._dispatch)
         self._sides: Final = Sides(state, self._dispatch)
         self._routing: Final = Routing(state)
-        self._fast: Final = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
+        self._fast = DataPath(state, self._routing, self._request, self._answer, self._sides.settling.settle)
         self._early: Final = EarlyFrames(state)
         self._forwarding: Final = Forwarding(state, self._routing, self._dispatch, self._heartbeat)
-        self._incoming: Final = FrameBuffer()
+        self._incoming: Final = state.incoming
+        self._matching: Final = Matching(state, self._sides.settling)
         if handover is not None:
             self._take_over(handover)
             return
@@ -81,9 +83,11 @@ class Session:
     def take(self, side: Side) -> bytes:
         """The bytes to be written to a connection now; they are not kept."""
         state = self._state
-        outbox = state.outbox if not side else state.origin.outbox if side == ORIGIN_BIT else state.target.outbox
+        outbox = state.outbox if side is _CLIENT else state.origin.outbox if side is _ORIGIN else state.target.outbox
         if not outbox:
             return b""
+        if state.version >= V5:
+            return (self._incoming if side is _CLIENT else state.connector(side).incoming).taken(outbox)
         taken = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
         return taken
@@ -125,11 +129,15 @@ class Session:
 
     def kept_bytes(self) -> int:
         """What is kept for the client, counted anew: not to be asked for every request."""
-        return self._incoming.size + self._state.kept_bytes()
+        return self._state.kept_bytes()
+
+    def take_growth(self) -> int:
+        """Bytes beside those that came since it was asked last: what came compressed is kept as it was opened."""
+        return self._state.take_growth()
 
     def missing_bytes(self) -> int:
         """What is still to come of a request that the client has begun to send; 0 where there is none."""
-        return self._incoming.needed - self._incoming.size if self._incoming.needed else 0
+        return self._incoming.missing_bytes()
 
     @property
     def state(self) -> SessionState:
@@ -143,11 +151,15 @@ class Session:
         state = self._state
         state.now = now
         if state.phase is Phase.READY:
-            data = self._incoming.push(data)
+            try:
+                data = self._incoming.push(data)
+            except RemoteProtocolError as fault:
+                self._early.refuse(0, fault.message)
+                return
             if data:
                 self._requests(data)
         elif state.phase is Phase.DRAINING:
-            self._drained_requests(self._incoming.push(data))
+            self._drained_requests(data)
         elif state.phase is not Phase.CLOSED:
             self._early.feed(data)
             self._after_early()
@@ -160,16 +172,19 @@ class Session:
         if state.phase is Phase.CLOSED or connector.state not in _OPEN:
             return
         connector.last_heard = now
-        data = connector.incoming.push(data)
-        if not data or (state.phase is Phase.HANDSHAKE and not self._early.reads(side, data[0] & ~RESPONSE_BIT)):
-            return
         try:
+            data = connector.incoming.push(data)
+            if not data or (state.phase is Phase.HANDSHAKE and not self._early.reads(side, data[0] & ~RESPONSE_BIT)):
+                return
             offset = self._fast.answers(side, data)
         except RemoteProtocolError as fault:
             self._sides.lose(side, f"it sent what cannot be read: {fault.message}")
             return
         if offset < len(data) and connector.state in _OPEN:
-            _keep(connector.incoming, data, offset)
+            if connector.incoming.reader is not None:  # what is left came behind the frame with which segments began
+                self.feed_cluster(side, data[offset:], now)
+                return
+            connector.incoming.keep_rest(data, offset)
         self._close_if_drained()
 
     def attached(self, side: Side, now: float) -> None:
@@ -261,7 +276,7 @@ class Session:
 
     def hand_over(self) -> Handover | None:
         """What another session needs to go on in this one's place; nothing while something is under way."""
-        handover = handover_of(self._state, self._incoming)
+        handover = handover_of(self._state)
         if handover is not None:
             self._state.phase = Phase.CLOSED
         return handover
@@ -272,11 +287,21 @@ class Session:
         self._state.phase = Phase.CLOSED
 
     def _take_over(self, handover: Handover) -> None:
-        take_over(self._state, self._incoming, handover)
+        take_over(self._state, handover)
+        self._serve_in_segments()
         if self._state.snapshot.target_enabled:
             self._sides.detachment.catch_up()
         elif handover.target is not None:
             self._sides.switched(is_on=False)
+
+    def _serve_in_segments(self) -> None:
+        """In v5 the client is served by another data path, and may send longer frames than before it was let in."""
+        state, reader = self._state, self._incoming.reader
+        if reader is not None:
+            settle = self._sides.settling.settle
+            self._fast = SegmentedDataPath(state, self._routing, self._request, self._answer, settle)
+            reader.max_bytes = state.snapshot.settings.max_frame_bytes
+            reader.let_go()  # a request in one segment with the handshake's last frame does not lie where it says
 
     def _leave_target_early(self) -> None:
         """Target was switched off before the client was let in."""
@@ -291,13 +316,17 @@ class Session:
     def _requests(self, data: bytes) -> None:
         offset = self._fast.requests(data)
         if offset < len(data):
-            _keep(self._incoming, data, offset)
+            self._incoming.keep_rest(data, offset)
         lone = self._fast.take_lone()
         if lone:
             self._heartbeat.keep_alive(lone)
 
     def _drained_requests(self, data: bytes) -> None:
-        offset = 0
+        try:
+            data, offset = self._incoming.push(data), 0
+        except RemoteProtocolError as fault:
+            self._early.refuse(0, fault.message)
+            return
         while len(data) - offset >= HEADER_LENGTH and self._state.phase is Phase.DRAINING:
             length = HEADER.unpack_from(data, offset)[4]
             end = offset + HEADER_LENGTH + length
@@ -306,10 +335,11 @@ class Session:
             self._request(data[offset:end])
             offset = end
         if offset < len(data):
-            _keep(self._incoming, data, offset)
+            self._incoming.keep_rest(data, offset)
 
     def _after_early(self) -> None:
         if self._state.phase is Phase.READY:
+            self._serve_in_segments()
             self._sides.detachment.catch_up()
             rest = self._early.rest()
             if rest:
@@ -318,7 +348,9 @@ class Session:
     def _request(self, frame: bytes) -> None:
         """Any request, on the general path."""
         state = self._state
-        if not self._early.acceptable(frame, state.snapshot.settings.max_frame_bytes):
+        longest = state.snapshot.settings.max_frame_bytes
+        came, frame = frame, self._early.opened(frame, longest) if self._early.acceptable(frame, longest) else b""
+        if not frame:
             return
         stream = int.from_bytes(frame[2:4], "big")
         if stream in state.pending:
@@ -328,7 +360,8 @@ class Session:
         elif state.phase is Phase.DRAINING:
             state.answer_error(stream, overloaded(SHUTTING_DOWN))
         else:
-            self._forwarding.forward(stream, frame)
+            packed = came if came[1] & COMPRESSED and state.version < V5 else b""
+            self._forwarding.forward(stream, frame, packed)
 
     # Answers
 
@@ -338,41 +371,20 @@ class Session:
         version, _, stream, _, length = HEADER.unpack_from(frame)
         if length > state.snapshot.settings.max_frame_bytes:
             raise RemoteProtocolError(f"a frame of {length} bytes is over max_frame_bytes")
+        frame = state.opened(frame, state.snapshot.settings.max_frame_bytes)
+        connector = state.connector(side)
+        if connector.incoming.begins_with(frame) and version & 0x7F == state.version:
+            state.begin_segments(connector.incoming, connector.outbox, state.snapshot.settings.max_frame_bytes)
         if state.phase in (Phase.HANDSHAKE, Phase.REFUSED):
             self._early.handshake.cluster_sent(side, frame)
             self._early.feed(b"")
             self._after_early()
-        elif self._sides.attachment.takes(side):
-            self._sides.attachment.answered(frame)
-        elif stream < 0:
-            self._event(side, frame)
         elif version & 0x7F != state.version and frame[4]:
             raise RemoteProtocolError(f"it answered in protocol version {version & 0x7F} instead of {state.version}")
+        elif self._sides.attachment.takes(side):
+            self._sides.attachment.answered(frame)
         else:
-            self._match(side, stream, frame)
-
-    def _match(self, side: Side, stream: int, frame: bytes) -> None:
-        state = self._state
-        connector = state.connector(side)
-        special = connector.special.pop(stream, None)
-        if isinstance(special, Internal):
-            special.answered(frame)
-            return
-        if isinstance(special, Owed):
-            connector.owed -= 1
-        request = special if isinstance(special, PendingRequest) else None if special else state.pending.get(stream)
-        if request is None or not request.awaits & side:
-            state.shared.meter.late_answers += 1
-            what = f"request context for stream id {stream} received from {side.name}"
-            state.note("debug", f"Could not find {what}. It either timed out or a protocol error occurred.")
-            return
-        self._sides.settling.answered(request, side, frame)
-
-    def _event(self, side: Side, frame: bytes) -> None:
-        """Only schema changes on origin reach the client; topology is the proxy's own matter (section 7.7)."""
-        if side is Side.ORIGIN and frame[4] == EVENT and Reader(frame, HEADER_LENGTH).string() == _SCHEMA_CHANGE:
-            self._state.commands.append(RefreshSchema())
-            self._state.outbox.append(frame)
+            self._matching.answered(side, stream, frame)
 
     def _close_if_drained(self) -> None:
         if self._state.phase is Phase.DRAINING and not self._state.pending:
@@ -382,12 +394,3 @@ class Session:
         state = self._state
         sides = f"{state.origin} {state.target}"
         return f"<Session {state.client_name} {state.phase.name} v{state.version} pending={len(state.pending)} {sides}>"
-
-
-def _keep(buffer: FrameBuffer, data: bytes, offset: int) -> None:
-    """Keep what is not a whole frame yet, with the length that its header announces."""
-    rest = data[offset:]
-    needed = HEADER_LENGTH
-    if len(rest) >= HEADER_LENGTH:
-        needed += HEADER.unpack_from(rest)[4]
-    buffer.keep(rest, needed)

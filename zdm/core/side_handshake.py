@@ -30,6 +30,7 @@ from zdm.protocol.opcodes import (
     opcode_name,
 )
 from zdm.protocol.primitives import Reader, encode_bytes, encode_long_string, encode_short
+from zdm.protocol.versions import V5
 
 _MAX_STEPS: Final = 6
 
@@ -118,7 +119,7 @@ class SideHandshake:
         if self.keyspace is None:
             return self._finished(frame)
         self.state = HandshakeState.KEYSPACE
-        return use_keyspace(self.keyspace)
+        return use_keyspace(self.keyspace, frame[0] & 0x7F)
 
     def _finished(self, _: bytes) -> Request | None:
         self.state = HandshakeState.DONE
@@ -162,9 +163,10 @@ def use_text(keyspace: str) -> str:
     return f'USE "{name}"'
 
 
-def use_keyspace(keyspace: str) -> Request:
-    """A QUERY of that statement (v4 section 4.1.4, consistency ONE, no flags)."""
-    return QUERY, encode_long_string(use_text(keyspace)) + encode_short(1) + b"\0"
+def use_keyspace(keyspace: str, version: int) -> Request:
+    """A QUERY of that statement (section 4.1.4, consistency ONE, no flags, of which v5 has four bytes)."""
+    no_flags = bytes(4) if version >= V5 else b"\0"
+    return QUERY, encode_long_string(use_text(keyspace)) + encode_short(1) + no_flags
 
 
 def is_refusal(failure: HandshakeFailed) -> bool:

@@ -7,17 +7,21 @@ state and each other's narrow front; `session` puts them together.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from zdm.core.clusters import Side
 from zdm.core.commands import Close, Command, LoginJudged, Note
 from zdm.core.connector import ClusterConnector
 from zdm.core.credentials import Credentials
-from zdm.core.pending import PendingRequest
+from zdm.core.pending import PendingRequest, packed_of
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.core.topology import Endpoint
+from zdm.core.wire import Wire
+from zdm.protocol.compression import LZ4, open_frame
 from zdm.protocol.errors import Error
-from zdm.protocol.frames import RESPONSE_BIT, encode_frame
+from zdm.protocol.frames import COMPRESSED, RESPONSE_BIT, encode_frame, without_flag
 from zdm.protocol.opcodes import ERROR
+from zdm.protocol.versions import V5
 
 SHUTTING_DOWN = "Shutting down, please retry on next host."
 """Also what the reference says where stream ids ran out (section 5.3)."""
@@ -53,9 +57,12 @@ class SessionState:
 
     __slots__ = (
         "client_name",
+        "_grown",
         "commands",
+        "compression",
         "credentials",
         "held_bytes",
+        "incoming",
         "keyspace",
         "local_address",
         "now",
@@ -81,11 +88,16 @@ class SessionState:
         self.phase = Phase.HANDSHAKE
         self.keyspace: str | None = None
         self.startup_body = b""
+        self.compression = ""
+        """The algorithm that STARTUP agreed on, on all of the session's connections."""
+        self.incoming: Final = Wire()
+        """The client's connection."""
         self.credentials: dict[Side, Credentials] = {}
         self.pending: dict[int, PendingRequest] = {}
         self.held_bytes = 0
         self.sooner = False
         """Something began that expires before what the shell's timer was set for."""
+        self._grown = 0
         self.outbox: list[bytes] = []
         self.commands: list[Command] = []
         self.origin = ClusterConnector(Side.ORIGIN, now)
@@ -105,13 +117,36 @@ class SessionState:
 
         One request of a chunk keeps all of it.
         """
-        kept, chunk = self.origin.incoming.size + self.target.incoming.size, b""
+        kept = sum(wire.kept_bytes() for wire in (self.incoming, self.origin.incoming, self.target.incoming))
+        chunk = b""
         for request in self.pending.values():
-            kept += len(request.origin) + len(request.target)
+            kept += len(request.origin) + len(request.target) + len(packed_of(request))
             if request.chunk is not chunk:
                 chunk = request.chunk
                 kept += len(chunk)
         return kept
+
+    def opened(self, frame: bytes, max_bytes: int) -> bytes:
+        """The frame with its body open, which may not be longer than `max_bytes`.
+
+        In segments the flag means nothing: there are drivers that set it nevertheless. Raises RemoteProtocolError.
+        """
+        if not frame[1] & COMPRESSED:
+            return frame
+        if self.version >= V5:
+            return without_flag(frame, COMPRESSED)
+        opened = open_frame(self.compression, frame, max_bytes)
+        self._grown += len(opened) - len(frame)
+        return opened
+
+    def take_growth(self) -> int:
+        """By how many bytes more than came is known since it was asked last, because they came compressed."""
+        wires = (self.incoming, self.origin.incoming, self.target.incoming)
+        grown = self._grown + sum(wire.grown for wire in wires)
+        self._grown = 0
+        for wire in wires:
+            wire.grown = 0
+        return max(0, grown)
 
     def answer(self, stream: int, opcode: int, body: bytes, flags: int = 0) -> None:
         """Send the client an answer made by the proxy."""
@@ -124,6 +159,10 @@ class SessionState:
     def request(self, side: Side, stream: int, opcode: int, body: bytes) -> None:
         """Send a cluster a request made by the proxy."""
         self.connector(side).outbox.append(encode_frame(self.version, stream, opcode, body))
+
+    def begin_segments(self, wire: Wire, outbox: list[bytes], max_bytes: int) -> None:
+        """One of the session's connections goes on in segments, which take frame bodies of up to `max_bytes`."""
+        wire.begin(outbox, self.compression == LZ4, max_bytes)
 
     def judged(self, side: Side, is_accepted: bool) -> None:
         """A cluster has let the session in, or refused it. Told of target and a client's own credentials only."""

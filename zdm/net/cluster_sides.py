@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.commands import Connect, PrepareElsewhere
 from zdm.core.connector import SideState
+from zdm.core.mending import elsewhere_version
 from zdm.core.state import Phase
 from zdm.core.topology import Endpoint
 from zdm.net.anteroom import Anteroom
@@ -141,7 +142,8 @@ class ClusterSides:
         if connection is None or connection.endpoint is None:
             self._prepared_elsewhere(command.ticket, None)
         else:
-            self._errands.start(connection.endpoint, state.credentials.get(command.side), state.version, command)
+            version = elsewhere_version(state.version)
+            self._errands.start(connection.endpoint, state.credentials.get(command.side), version, command)
 
     def _attached(self, connection: ClusterConnection) -> None:
         side = connection.side

@@ -34,7 +34,7 @@ from zdm.protocol.consistency import Consistency
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode, decode_error
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import COMPRESSED, SUPPORTED_VERSIONS, TRACING, Frame, FrameReader, encode_frame
+from zdm.protocol.frames import COMPRESSED, CONTROL_VERSIONS, TRACING, Frame, FrameReader, encode_frame
 from zdm.protocol.requests import AuthResponse, Options, Prepare, Query, QueryParameters, Register, Request, Startup
 from zdm.protocol.responses import (
     AuthChallenge,
@@ -111,7 +111,7 @@ class ClientSettings:
     """How to connect. `versions` are tried in this order, each on a connection of its own; timeouts in seconds."""
 
     credentials: Credentials | None = None
-    versions: tuple[int, ...] = SUPPORTED_VERSIONS[::-1]
+    versions: tuple[int, ...] = CONTROL_VERSIONS[::-1]
     connect_timeout: float = 30.0
     request_timeout: float = REQUEST_TIMEOUT
 

@@ -3,7 +3,8 @@
 In flight for a client are its requests until they are answered (with all that was read together with them), frames that
 are not whole yet, answers that wait for the other cluster's, and answers that its transport has not sent. To count that
 takes a look at every request, so it is done seldom: of what passes only every `STEP` bytes are told, and a client or
-all of them are weighed anew when what was found last and what has passed since could be over a limit.
+all of them are weighed anew when what was found last and what has passed since could be over a limit. What came
+compressed counts as it was opened.
 
 Over the limit of one client that client is not read until it is down to half. Never while nothing of it waits for an
 answer, so that a request larger than the limit passes, alone.
@@ -58,7 +59,7 @@ class Share:
         if self._recheck_at >= 0:
             self._look_again()
             return
-        passed, self.left = STEP - self.left, STEP
+        passed, self.left = STEP - self.left + self.session.take_growth(), STEP
         self._possible += passed
         if self._possible > self._all.client_limit:
             self._weigh()

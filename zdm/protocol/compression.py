@@ -25,6 +25,7 @@ from zdm.protocol.versions import V5
 
 LZ4: Final = "lz4"
 SNAPPY: Final = "snappy"
+ALGORITHMS: Final = (LZ4, SNAPPY)
 COMPRESSION_OPTION: Final = "COMPRESSION"
 """The option's name in STARTUP and SUPPORTED."""
 

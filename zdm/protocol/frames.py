@@ -28,6 +28,8 @@ COMPRESSED: Final = 0x01
 TRACING: Final = 0x02
 CUSTOM_PAYLOAD: Final = 0x04
 WARNING: Final = 0x08
+USE_BETA: Final = 0x10
+"""Lets a cluster speak a version of which it knows a beta only."""
 
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 """Longest body taken, in bytes: Cassandra's own native_transport_max_frame_size of old."""
@@ -35,8 +37,11 @@ DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 _SMALL: Final = 4096  # reads below this are gathered, so that a trickle does not cost an object for each byte
 _GATHERED: Final = 65536
 
-SUPPORTED_VERSIONS: Final = (3, 4)
-"""Protocol versions that this proxy speaks, lowest first."""
+SUPPORTED_VERSIONS: Final = (3, 4, 5)
+"""Protocol versions that clients may speak through this proxy, lowest first."""
+
+CONTROL_VERSIONS: Final = (3, 4)
+"""Those of the proxy's own connections."""
 
 
 class Frame(NamedTuple):
@@ -58,6 +63,11 @@ def encode_frame(version: int, stream: int, opcode: int, body: bytes = b"", flag
 def with_stream(frame: bytes, stream: int) -> bytes:
     """The same frame under another stream id."""
     return b"".join((frame[:2], stream.to_bytes(2, "big", signed=True), frame[4:]))
+
+
+def without_flag(frame: bytes, flag: int) -> bytes:
+    """The same frame without one of its flags."""
+    return frame if not frame[1] & flag else b"".join((frame[:1], bytes((frame[1] & ~flag,)), frame[2:]))
 
 
 def with_body(frame: bytes, body: bytes) -> bytes:

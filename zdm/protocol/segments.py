@@ -173,6 +173,15 @@ class SegmentReader:
         """Nothing is kept: neither a part of a segment nor one of a frame."""
         return not self._segments.needed and not self._frames.needed
 
+    def kept_bytes(self) -> int:
+        """How much is kept of a segment and of a frame that are not whole."""
+        return self._segments.size + self._frames.size
+
+    def missing_bytes(self) -> int:
+        """How much is still to come, as far as headers have told; 0 between frames."""
+        missing = self._frames.needed - self._frames.size if self._frames.needed else 0
+        return max(missing, self._segments.needed - self._segments.size) if self._segments.needed else missing
+
     def _place(self, end: int) -> int:
         """The index of a place in the frames where a segment ends; -1 where none does."""
         index = bisect_left(self._ends, end)

@@ -81,6 +81,7 @@ def dumped(handover: Handover, endpoints: dict[Side, Endpoint | None]) -> bytes:
             "kept": _dumped_kept(handover.kept),
             "origin": _dumped_side(handover.origin),
             "target": None if handover.target is None else _dumped_side(handover.target),
+            "compression": handover.compression,
             "endpoints": {side.name: [each.address, each.port] for side, each in endpoints.items() if each is not None},
         }
     ).encode()
@@ -101,6 +102,7 @@ def loaded(data: bytes) -> tuple[Handover, dict[Side, Endpoint | None]]:
         _loaded_kept(found["kept"]),
         _loaded_side(found["origin"]),
         None if found["target"] is None else _loaded_side(found["target"]),
+        found.get("compression", ""),
     )
     return handover, endpoints
 
