@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from conformance.backends.interface import Credentials
 
 # longer than the proxy's own limit (10 s): a request that runs into this one was left without an answer
 REQUEST_TIMEOUT = 30.0
+COMPRESSION = "COMPRESSION"
+"""The environment variable that stands for `--compression`."""
 
 
 class Entry(NamedTuple):
@@ -23,6 +26,12 @@ class Entry(NamedTuple):
     address: str
     port: int
     credentials: Credentials | None
+
+
+def wanted_compression() -> str | bool:
+    """What `--compression` says, in processes of their own too: an algorithm, or False for none."""
+    named = os.environ.get(COMPRESSION, "none")
+    return False if named == "none" else named
 
 
 class Client:
@@ -42,7 +51,7 @@ class Client:
             request_timeout=REQUEST_TIMEOUT,
             row_factory=tuple_factory,
         )
-        options.setdefault("compression", False)  # Simulacron offers what it then cannot read
+        options.setdefault("compression", wanted_compression())
         self.cluster = Cluster(
             [entry.address],
             port=entry.port,

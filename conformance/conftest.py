@@ -19,7 +19,7 @@ from conformance.backends.ccm import CassandraClusters
 from conformance.backends.interface import CAPABILITIES, Clusters, Credentials, Setup
 from conformance.backends.sandbox import SandboxClusters
 from conformance.backends.simulacron import SimulacronClusters
-from conformance.client import Client, Entry
+from conformance.client import COMPRESSION, Client, Entry
 from conformance.comparison import Both
 from conformance.ports import own_network
 from conformance.proxy import Proxy, client_credentials, environment_of
@@ -54,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("--auth", "CASSANDRA_AUTH", "both", "clusters that check passwords: both, origin, target, none"),
         ("--primary", "PRIMARY_CLUSTER", "ORIGIN", "ORIGIN or TARGET"),
         ("--protocol", "PROTOCOL_VERSIONS", "4,3", "protocol versions, comma-separated"),
+        ("--compression", COMPRESSION, "none", "what clients compress with: lz4, snappy, none"),
         ("--debug-proxy", "DEBUG", "", "1: the proxy logs at debug level, and its log is shown while it runs"),
         ("--drivers", "DRIVERS", "", "programs in drivers/, comma-separated; none where it is empty"),
         ("--driver-protocol", "DRIVER_PROTOCOL", "0", "their protocol version; 0: what they agree on with the proxy"),
@@ -87,6 +88,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("DSE can't be tested: it is in no public registry. Leave DSE_VERSION empty.")
     if backend_of(config) not in BACKENDS:
         raise pytest.UsageError(f"no clusters {backend_of(config)}, there are: {', '.join(BACKENDS)}")
+    if config.getoption("compression") not in ("lz4", "snappy", "none"):
+        raise pytest.UsageError("--compression is lz4, snappy or none")
+    if config.getoption("compression") != "none" and backend_of(config) == "simulacron":
+        raise pytest.UsageError("Simulacron offers compression, and cannot read it")
+    os.environ[COMPRESSION] = config.getoption("compression")
     if is_on(config, "debug_proxy"):
         config.stash[TERMINAL] = os.dup(2)  # what the run shows, before pytest captures it
 
@@ -103,7 +109,7 @@ def backend_of(config: pytest.Config) -> str:
 
 
 def options_of(config: pytest.Config) -> str:
-    return ", ".join(f"{name} {config.getoption(name)}" for name in ("primary", "protocol"))
+    return ", ".join(f"{name} {config.getoption(name)}" for name in ("primary", "protocol", "compression"))
 
 
 def proxy_version(config: pytest.Config) -> str:
@@ -119,7 +125,7 @@ def proxy_version(config: pytest.Config) -> str:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    names = ("cassandra_version", "auth", "primary", "protocol", "direct")
+    names = ("cassandra_version", "auth", "primary", "protocol", "compression", "direct")
     options = [f"clusters {backend_of(config)}", *(f"{name} {config.getoption(name)}" for name in names)]
     return f"conformance: {', '.join(options)}"
 

@@ -1,8 +1,9 @@
 """A TCP relay in front of a node: what the proxy really asks of that cluster, counted on any backend.
 
 It listens on the node's own address, on another port, so that a proxy with ``ZDM_TARGET_PORT`` set to it passes through
-it for every connection, its control connection included. It cuts frames of versions 3 and 4 (see ``wire.py``), and can
-hold answers back: all of them for a time, or those to one opcode until they are released.
+it for every connection, its control connection included. It cuts frames of versions 3 to 5 (see ``wire.py``), and can
+hold answers back: all of them for a time, or those to one opcode until they are released. Segments and compression are
+the driver's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import asyncio
 import struct
 import threading
 from collections import Counter
-from typing import Final, cast
+from io import BytesIO
+from typing import Any, Final, cast
+
+from cassandra.connection import locally_supported_compressions, segment_codec_lz4, segment_codec_no_compression
+from cassandra.segment import CRC32_LENGTH
 
 from conformance.awaiting import await_true
 from conformance.backends.interface import Node
-from conformance.wire import EXECUTE, HEADER, PREPARE, QUERY
+from conformance.wire import AUTHENTICATE, EXECUTE, HEADER, PREPARE, QUERY, READY, STARTUP
 
 BATCH: Final = 13
 NAMES: Final = {QUERY: "QUERY", PREPARE: "PREPARE", EXECUTE: "EXECUTE", BATCH: "BATCH"}
@@ -101,6 +106,7 @@ class Link(asyncio.Protocol):
         self._early = b""
         self._asked = Frames()
         self._answered = Frames()
+        self._algorithm = ""
         self._waits: set[int] = set()
         self._delayed: set[int] = set()
 
@@ -134,18 +140,32 @@ class Link(asyncio.Protocol):
             self._waits.add(stream)
         elif opcode in NAMES and self.relay.delay:
             self._delayed.add(stream)
+        if opcode == STARTUP:
+            self._algorithm = next((name for name in ("lz4", "snappy") if name.encode() in frame.lower()), "")
         if opcode not in NAMES:
             return
-        text = ""
+        frame, text = self._opened(frame), ""
         if opcode in (QUERY, PREPARE):
             (length,) = struct.unpack_from(">I", frame, HEADER.size)
             text = frame[HEADER.size + 4 : HEADER.size + 4 + length].decode(errors="replace")
         self.relay.record(opcode, text)
 
+    def _opened(self, frame: bytes) -> bytes:
+        """The same request with its body open."""
+        if not frame[1] & 1 or self._asked.codec is not None:
+            return frame
+        decompress = locally_supported_compressions[self._algorithm][1]
+        return frame[: HEADER.size] + bytes(decompress(frame[HEADER.size :]))
+
     def answer(self, data: bytes) -> None:
-        at_once = bytearray()
+        at_once: list[bytes] = []
         for frame in self._answered.feed(data):
-            stream = HEADER.unpack_from(frame)[2]
+            version, _, stream, opcode, _ = HEADER.unpack_from(frame)
+            if version == 0x85 and opcode in (READY, AUTHENTICATE) and self._answered.codec is None:
+                self._write(frame)
+                codec = segment_codec_lz4 if self._algorithm == "lz4" else segment_codec_no_compression
+                self._asked.codec = self._answered.codec = codec
+                continue
             if stream in self._waits:
                 self._waits.discard(stream)
                 self.kept.append(frame)
@@ -153,17 +173,17 @@ class Link(asyncio.Protocol):
                 self._delayed.discard(stream)
                 asyncio.get_running_loop().call_later(self.relay.delay, self._write, frame)
             else:
-                at_once += frame
-        self._write(bytes(at_once))
+                at_once.append(frame)
+        self._write(*at_once)
 
     def release(self) -> None:
         kept, self.kept = self.kept, []
         self._waits.clear()
-        self._write(b"".join(kept))
+        self._write(*kept)
 
-    def _write(self, data: bytes) -> None:
-        if self._near is not None and data:
-            self._near.write(data)
+    def _write(self, *frames: bytes) -> None:
+        if self._near is not None and frames:
+            self._near.write(b"".join(map(self._answered.laid, frames)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end()
@@ -190,13 +210,35 @@ class Far(asyncio.Protocol):
 
 
 class Frames:
-    """Cuts whole frames out of a stream of bytes."""
+    """Cuts whole frames out of a stream of bytes; out of segments once there is a ``codec``."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._segments = b""
+        self.codec: Any = None
+
+    def laid(self, frame: bytes) -> bytes:
+        """A frame as it is sent."""
+        if self.codec is None:
+            return frame
+        laid = BytesIO()
+        self.codec.encode(laid, frame)
+        return laid.getvalue()
+
+    def _payloads(self, data: bytes) -> bytes:
+        self._segments += data
+        head, payloads = self.codec.header_length_with_crc, b""
+        while len(self._segments) >= head:
+            header = self.codec.decode_header(BytesIO(self._segments[:head]))
+            end = head + header.payload_length + CRC32_LENGTH
+            if len(self._segments) < end:
+                break
+            payloads += self.codec.decode(BytesIO(self._segments[head:end]), header).payload
+            self._segments = self._segments[end:]
+        return payloads
 
     def feed(self, data: bytes) -> list[bytes]:
-        rest = self._rest + data
+        rest = self._rest + (data if self.codec is None else self._payloads(data))
         frames = []
         while len(rest) >= HEADER.size:
             end = HEADER.size + int(HEADER.unpack_from(rest)[4])

@@ -17,6 +17,7 @@ junit=${JUNIT_DIR:-build/junit}
 declare -A options=(
     [cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --protocol 4 -m 'not http'"
     [sandbox-v3]="--clusters sandbox --auth both --protocol 3 -m 'not load'"
+    [sandbox-v5]="--clusters sandbox --auth both --protocol 5 --compression lz4 -m 'not load'"
     [sandbox-load]="--clusters sandbox --auth none --protocol 4 -m load"
     [simulacron]="--clusters simulacron --auth none --protocol 4 -m 'not http'"
     [sandbox]="--clusters sandbox --auth both --protocol 4 -m 'not toggle'"
@@ -32,10 +33,10 @@ declare -A options=(
     [drivers]="--clusters sandbox --auth both --drivers python,go,node,cqlsh"
     [drivers-cassandra]="--clusters ccm --cassandra-version 4.1.10,5.0.9 --auth both --drivers python,go,node,cqlsh,java,rust"
 )
-ci=(cassandra sandbox-v3 sandbox-load simulacron)
+ci=(cassandra sandbox-v3 sandbox-v5 sandbox-load simulacron)
 # two rows at the same time: those on Cassandra need the processors, the others mostly wait
 full=(cassandra swapped from-4.0 from-3.11 from-3.11-to-5.0 primary-target login-at-target login-at-origin no-login drivers-cassandra)
-beside=(sandbox sandbox-v3 sandbox-load simulacron simulacron-v3 drivers)
+beside=(sandbox sandbox-v3 sandbox-v5 sandbox-load simulacron simulacron-v3 drivers)
 
 run() { # NAME OPTION...
     local name=$1 given

@@ -1,7 +1,8 @@
 """A CQL connection by hand, for what no Python driver sends: named values, exact error bodies, requests in one write.
 
-It builds its frames itself, so it can check a proxy without sharing the proxy's mistakes. Versions 3 and 4, which have
-the same layout for everything here. Frame: version, flags (1 byte each), stream (2), opcode (1), length (4), body.
+It builds its frames itself, so it can check a proxy without sharing the proxy's mistakes. Versions 3, 4 and 5; the
+first two have the same layout for everything here. Frame: version, flags (1 byte each), stream (2), opcode (1), length
+(4), body. The checksummed segments of version 5 are the driver's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import re
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Final, NamedTuple
+
+from cassandra.segment import CRC32_LENGTH, SegmentCodec
 
 from conformance.backends.interface import Credentials
 
@@ -58,9 +62,12 @@ def value(raw: bytes | None) -> bytes:
 
 
 def parameters(
-    values: Sequence[bytes | None] | Mapping[str, bytes | None] | None, consistency: int, timestamp: int | None
+    version: int,
+    values: Sequence[bytes | None] | Mapping[str, bytes | None] | None,
+    consistency: int,
+    timestamp: int | None,
 ) -> bytes:
-    """The part of QUERY and EXECUTE behind the statement: consistency, flags (1 byte), values, timestamp (us)."""
+    """The part of QUERY and EXECUTE behind the statement: consistency, flags (1 or 4 bytes), values, timestamp (us)."""
     flags = (0x20 if timestamp is not None else 0) | (0x01 if values is not None else 0)
     body = b""
     if isinstance(values, Mapping):
@@ -71,7 +78,14 @@ def parameters(
         body = struct.pack(">H", len(values)) + b"".join(value(raw) for raw in values)
     if timestamp is not None:
         body += struct.pack(">q", timestamp)
-    return struct.pack(">HB", consistency, flags) + body
+    return struct.pack(">HI" if version >= 5 else ">HB", consistency, flags) + body
+
+
+def short_bytes_at(data: bytes, position: int) -> tuple[bytes, int]:
+    """What is there, and where it ends."""
+    (length,) = struct.unpack_from(">H", data, position)
+    end = position + 2 + length
+    return data[position + 2 : end], end
 
 
 class Wire:
@@ -81,6 +95,9 @@ class Wire:
         self, address: str, port: int, version: int, credentials: Credentials | None = None, timeout: float = 20.0
     ) -> None:
         self.version = version
+        self._codec: SegmentCodec | None = None
+        self._opened = b""
+        self._metadata_ids: dict[bytes, bytes] = {}
         self.socket = socket.create_connection((address, port), timeout)
         try:
             self._log_in(credentials)
@@ -100,7 +117,12 @@ class Wire:
 
     def send(self, opcode: int, body: bytes, stream: int = 1) -> None:
         """For several requests at a time, or one whose answer is not awaited."""
-        self.socket.sendall(HEADER.pack(self.version, 0, stream, opcode, len(body)) + body)
+        frame = HEADER.pack(self.version, 0, stream, opcode, len(body)) + body
+        if self._codec is not None:
+            laid = BytesIO()
+            self._codec.encode(laid, frame)
+            frame = laid.getvalue()
+        self.socket.sendall(frame)
 
     def query(
         self,
@@ -110,15 +132,17 @@ class Wire:
         consistency: int = CONSISTENCY_ONE,
         timestamp: int | None = None,
     ) -> Answer:
-        return self.ask(QUERY, long_string(text) + parameters(values, consistency, timestamp))
+        return self.ask(QUERY, long_string(text) + parameters(self.version, values, consistency, timestamp))
 
     def prepare(self, text: str) -> bytes:
         """Returns the prepared id; raises Refused with the error."""
-        answer = self.ask(PREPARE, long_string(text))
+        answer = self.ask(PREPARE, long_string(text) + (bytes(4) if self.version >= 5 else b""))
         if answer.opcode == ERROR:
             raise Refused(error_of(answer))
-        (length,) = struct.unpack_from(">H", answer.body, 4)
-        return answer.body[6 : 6 + length]
+        prepared_id, behind = short_bytes_at(answer.body, 4)
+        if self.version >= 5:
+            self._metadata_ids[prepared_id] = short_bytes_at(answer.body, behind)[0]
+        return prepared_id
 
     def execute(
         self,
@@ -129,15 +153,21 @@ class Wire:
         timestamp: int | None = None,
     ) -> Answer:
         head = struct.pack(">H", len(prepared_id)) + prepared_id
-        return self.ask(EXECUTE, head + parameters(values, consistency, timestamp))
+        if self.version >= 5:
+            metadata_id = self._metadata_ids.get(prepared_id, b"unknown")
+            head += struct.pack(">H", len(metadata_id)) + metadata_id
+        return self.ask(EXECUTE, head + parameters(self.version, values, consistency, timestamp))
 
     def batch(self, texts: Sequence[str], *, consistency: int = CONSISTENCY_ONE) -> Answer:
         """A logged batch of statements without values."""
         children = b"".join(b"\0" + long_string(text) + b"\0\0" for text in texts)
-        return self.ask(BATCH, b"\0" + struct.pack(">H", len(texts)) + children + struct.pack(">HB", consistency, 0))
+        rest = parameters(self.version, None, consistency, None)
+        return self.ask(BATCH, b"\0" + struct.pack(">H", len(texts)) + children + rest)
 
     def _log_in(self, credentials: Credentials | None) -> None:
         answer = self.ask(STARTUP, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0"))
+        if self.version >= 5 and answer.opcode in (READY, AUTHENTICATE):
+            self._codec = SegmentCodec()
         if answer.opcode == AUTHENTICATE and credentials is not None:
             token = b"\0" + credentials.username.encode() + b"\0" + credentials.password.encode()
             answer = self.ask(AUTH_RESPONSE, value(token))
@@ -161,6 +191,18 @@ class Wire:
         return Answer(opcode, body)
 
     def _exactly(self, count: int) -> bytes:
+        """The next bytes of frames."""
+        if self._codec is None:
+            return self._received(count)
+        while len(self._opened) < count:
+            head = self._received(self._codec.header_length_with_crc)
+            header = self._codec.decode_header(BytesIO(head))
+            payload = BytesIO(self._received(header.payload_length + CRC32_LENGTH))
+            self._opened += self._codec.decode(payload, header).payload
+        taken, self._opened = self._opened[:count], self._opened[count:]
+        return taken
+
+    def _received(self, count: int) -> bytes:
         parts = bytearray()
         while len(parts) < count:
             part = self.socket.recv(count - len(parts))

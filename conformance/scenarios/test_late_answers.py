@@ -25,8 +25,8 @@ TOO_LATE_MS = 3500
 AGAIN_MS = 2800
 
 
-def query_body(text: str) -> bytes:
-    return long_string(text) + parameters(None, 1, None)
+def query_body(wire: Wire, text: str) -> bytes:
+    return long_string(text) + parameters(wire.version, None, 1, None)
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_a_read_does_not_wait_for_the_secondary(
     for text in (write, read):
         secondary_of(proxy, clusters).delay(text, LATE_MS)
     wire = open_wire(proxy)
-    wire.send(QUERY, query_body(write), stream=1)
-    assert wire.ask(QUERY, query_body(read), stream=2).opcode == RESULT, "the first answer is the read's"
+    wire.send(QUERY, query_body(wire, write), stream=1)
+    assert wire.ask(QUERY, query_body(wire, read), stream=2).opcode == RESULT, "the first answer is the read's"
     assert wire.read(stream=1).opcode == RESULT
 
 
@@ -123,7 +123,7 @@ def too_late(wire: Wire, table: str, node: Node) -> tuple[Wire, float]:
     """Sends a write that this node answers long after the limit. Returns when it was sent, too."""
     text = f"INSERT INTO {table} (k, v) VALUES ('1', 'one')"
     node.delay(text, TOO_LATE_MS)
-    wire.send(QUERY, query_body(text), stream=1)
+    wire.send(QUERY, query_body(wire, text), stream=1)
     return wire, time.monotonic()
 
 
@@ -149,7 +149,7 @@ def test_what_is_in_flight_when_the_proxy_is_stopped_is_answered(
     clusters.target.delay(text, 2 * LATE_MS)
     wires = [open_wire(proxy) for _ in range(3)]
     for wire in wires:
-        wire.send(QUERY, query_body(text))
+        wire.send(QUERY, query_body(wire, text))
     await_true(
         lambda: proxy.metric("zdm_proxy_inflight_requests_total", type="writes") == 3, "three writes are in flight", 5
     )
