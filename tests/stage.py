@@ -9,6 +9,7 @@ from typing import Any
 
 from zdm.core.clusters import Side
 from zdm.core.credentials import Credentials
+from zdm.core.generating import Generator
 from zdm.core.intercept import SystemTables
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import ClusterFacts, Settings, Shared, Snapshot, TargetMode
@@ -49,7 +50,12 @@ def stage(
         tables,
         mode,
     )
-    return Shared(snapshot, Meter(), PreparedCache() if prepared is None else prepared)
+    return Shared(snapshot, Meter(), PreparedCache() if prepared is None else prepared, generator())
+
+
+def generator() -> Generator:
+    """What makes values for a session on stage: all are known beforehand, because its clock stands still."""
+    return Generator(lambda: 1_636_481_612_705_370_600, bytes)
 
 
 def under(frame: bytes, stream: int) -> bytes:

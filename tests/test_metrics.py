@@ -18,7 +18,8 @@ DATA = Path(__file__).parent / "data"
 ORIGIN_NODE, TARGET_NODE = "127.0.0.1:9041", "127.0.0.2:9041"
 OWN = re.compile(
     "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
-    "|stream_ids_limit|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_)"
+    "|stream_ids_limit|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_"
+    "|replaced_functions_|write_timestamps_)"
 )
 
 
@@ -74,11 +75,11 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     meter = Meter(copies_to=Side.TARGET)
-    assert len(re.findall("# HELP", render(meter, "zdm"))) == 21
+    assert len(re.findall("# HELP", render(meter, "zdm"))) == 23
     meter.node(Side.ORIGIN, ORIGIN_NODE)
     meter.node(Side.TARGET, TARGET_NODE)
     names = re.findall(r"# HELP (\S+)", render(meter, "zdm"))
-    assert names == sorted(names) and len(names) == 37
+    assert names == sorted(names) and len(names) == 39
 
 
 def test_the_prefix_is_the_operators() -> None:

@@ -48,6 +48,14 @@ def test_milliseconds_become_seconds() -> None:
     assert (settings.target_disable_drain, settings.target_park) == (0.2, 0.3)
 
 
+def test_what_is_put_into_writes_reaches_the_sessions() -> None:
+    """Nothing by default, as with the reference."""
+    settings = session_settings(config())
+    assert (settings.replaced_functions, settings.stamp_write_timestamps) == (frozenset(), False)
+    settings = session_settings(config(replace_cql_functions="now, current_date", stamp_write_timestamps=True))
+    assert (settings.replaced_functions, settings.stamp_write_timestamps) == (frozenset(("now", "currentdate")), True)
+
+
 def test_limits_of_what_is_in_flight_reach_the_sessions() -> None:
     """0 is no time but none."""
     settings = session_settings(

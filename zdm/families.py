@@ -323,6 +323,18 @@ _OWN: Final = (
         _one(lambda m: m.timed_out),
     ),
     _Shown(
+        "replaced_functions_total",
+        "counter",
+        "Running total of calls such as now() in writes that the proxy put a value in the place of",
+        _one(lambda m: m.replaced_functions),
+    ),
+    _Shown(
+        "write_timestamps_total",
+        "counter",
+        "Running total of writes with a timestamp of the client or the proxy, while the proxy stamps those without",
+        _by("source", client=lambda m: m.timestamps_of_clients, proxy=lambda m: m.timestamps_of_proxy),
+    ),
+    _Shown(
         "stream_ids_limit",
         "gauge",
         "Number of stream ids that one connection to a cluster may use at a time",

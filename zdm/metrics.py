@@ -216,12 +216,15 @@ class Meter:
         "reads_origin",
         "reads_target",
         "rejected",
+        "replaced_functions",
         "stream_ids_limit",
         "tables",
         "target_attaching",
         "target_enabled",
         "target_nodes",
         "timed_out",
+        "timestamps_of_clients",
+        "timestamps_of_proxy",
         "worker_restarts",
         "writes",
         "writes_attaching",
@@ -278,8 +281,12 @@ class Meter:
         self.pscache_entries: int = 0
         self.pscache_misses: int = 0
         self.rejected: int = 0
+        self.replaced_functions: int = 0
         self.stream_ids_limit: int = 0
         self.timed_out: int = 0
+        # of writes that may have one from outside, while the proxy gives one to those that have none
+        self.timestamps_of_clients: int = 0
+        self.timestamps_of_proxy: int = 0
         self.worker_restarts: int = 0
 
     def abandoned(self, is_read: bool) -> None:
@@ -331,8 +338,11 @@ class Meter:
         self.pscache_entries = max(self.pscache_entries, other.pscache_entries)
         self.pscache_misses += other.pscache_misses
         self.rejected += other.rejected
+        self.replaced_functions += other.replaced_functions
         self.stream_ids_limit = max(self.stream_ids_limit, other.stream_ids_limit)
         self.timed_out += other.timed_out
+        self.timestamps_of_clients += other.timestamps_of_clients
+        self.timestamps_of_proxy += other.timestamps_of_proxy
         self.worker_restarts += other.worker_restarts
         for ours, theirs in zip(self._clusters(), other._clusters(), strict=True):
             ours.add(theirs)

@@ -36,6 +36,8 @@ def session_settings(config: Config, workers: int = 1) -> Settings:
         attach_hold=config.attach_hold_ms / 1000,
         target_disable_drain=config.target_disable_drain_ms / 1000,
         target_park=config.target_park_ms / 1000,
+        replaced_functions=config.replaced_functions(),
+        stamp_write_timestamps=config.stamp_write_timestamps,
         versions=frozenset(SUPPORTED_VERSIONS) - frozenset(config.blocked_versions()),
     )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from os import urandom
+from time import time_ns
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -16,6 +18,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 
 from zdm.core.clusters import CLUSTERS, Side
 from zdm.core.commands import Note
+from zdm.core.generating import Generator
 from zdm.core.prepared import PreparedCache
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared, Snapshot
@@ -80,7 +83,7 @@ class Worker:
         Where this is one of several `workers`, `find` asks the others for prepared statements. `on_change` is called
         when there is a client more or less.
         """
-        self.shared: Final = Shared(snapshot, meter, prepared)
+        self.shared: Final = Shared(snapshot, meter, prepared, Generator(time_ns, urandom))
         self.clock: Final = clock
         self.now: Final = now
         self.endpoint_factory: Final = endpoint_factory

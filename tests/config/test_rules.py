@@ -341,3 +341,31 @@ def test_the_number_of_workers_may_follow_from_the_cpus(environment: Environment
     """None says so: how many there are is known where they are started."""
     environment(ZDM_WORKERS=text)
     assert load().worker_count() == count
+
+
+ALL_FUNCTIONS = {"now", "uuid", "currenttimeuuid", "currenttimestamp", "currentdate", "currenttime"}
+
+
+@pytest.mark.parametrize(
+    ("text", "functions"),
+    [
+        *(("true", ALL_FUNCTIONS), ("1", ALL_FUNCTIONS), ("false", set()), ("F", set()), ("now", {"now"}), ("", set())),
+        *(("NOW(), Uuid", {"now", "uuid"}), ("[now,current_timestamp]", {"now", "currenttimestamp"})),
+    ],
+)
+def test_functions_are_all_or_none_or_named(environment: Environment, text: str, functions: set[str]) -> None:
+    """A flag as with the reference, where it means now() alone, or a list."""
+    environment(ZDM_REPLACE_CQL_FUNCTIONS=text)
+    assert load().replaced_functions() == functions
+
+
+@pytest.mark.parametrize("text", ["later", "now, later", "yes", "now uuid"])
+def test_a_function_that_is_none_is_named(environment: Environment, text: str) -> None:
+    environment(ZDM_REPLACE_CQL_FUNCTIONS=text)
+    wrong = text.split(", ")[-1]
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert str(caught.value) == (
+        f"invalid value for ZDM_REPLACE_CQL_FUNCTIONS ({wrong}); possible values are: true, false, and lists of "
+        "now, currenttimeuuid, uuid, currenttimestamp, currentdate, currenttime"
+    )

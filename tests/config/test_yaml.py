@@ -80,6 +80,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("metrics_enabled: FALSE", False),
         ("tracing_enabled: y", True),
         ("tracing_enabled: 'on'", True),
+        ("replace_cql_functions: true", True),
+        ("replace_cql_functions: no", False),
+        ("replace_cql_functions:", False),
+        ("replace_cql_functions: now", "now"),
+        ("replace_cql_functions: [now, uuid()]", "now,uuid()"),
+        ("replace_cql_functions:\n  - now\n  - uuid", "now,uuid"),
         ("heartbeat_retry_backoff_factor: 3", 3.0),
         ("heartbeat_retry_backoff_factor: .5", 0.5),
     ],
@@ -107,6 +113,8 @@ def test_scalars_are_read_as_the_reference_reads_them(yaml_file: YamlFile, line:
         ("heartbeat_retry_backoff_factor: '2'", "quoted '2' is no float"),
         ("origin_contact_points: [a, b]", "a list is no str; write one text; separate the items of a list with commas"),
         ("origin_username: {a: b}", "a mapping is no str"),
+        ("replace_cql_functions: {a: b}", "write true, false, or a list of names"),
+        ("replace_cql_functions: [[now]]", "write true, false, or a list of names"),
     ],
 )
 def test_other_values_are_errors_with_line_and_advice(yaml_file: YamlFile, line: str, reason: str) -> None:

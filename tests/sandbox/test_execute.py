@@ -9,7 +9,7 @@ from zdm.protocol.consistency import Consistency
 from zdm.protocol.errors import AlreadyExists, ErrorCode, Unavailable
 from zdm.protocol.primitives import UNSET
 from zdm.protocol.query_parameters import QueryParameters
-from zdm.protocol.requests import Batch, BatchChild, Query
+from zdm.protocol.requests import Batch, BatchChild, Prepare, Query
 from zdm.protocol.responses import Rows, SchemaChange, SetKeyspace, Void
 
 
@@ -218,6 +218,21 @@ def test_aggregates_and_functions_are_computed(rows: Talk) -> None:
     ]
     (now,) = rows.cql("SELECT toTimestamp(now()) FROM ks.t WHERE k = 1 LIMIT 1")[0]
     assert now == 1_700_000_000_000
+
+
+def test_functions_of_version_5_go_by_both_names(rows: Talk) -> None:
+    """With an underscore and without."""
+    for name in ("current_timestamp", "currentTimestamp"):
+        assert rows.cql(f"SELECT {name}() FROM ks.t WHERE k = 1 LIMIT 1") == [(1_700_000_000_000,)]
+
+
+@pytest.mark.parametrize("literal", ["[?]", "[1, f(?)]", "{?: 1}", "{'x': ?}"])
+def test_a_variable_in_a_collection_is_refused(rows: Talk, literal: str) -> None:
+    """As in Cassandra: the whole collection must be one."""
+    column = "l" if literal[0] == "[" else "m"
+    literal = literal.replace("f(", "toUnixTimestamp(")
+    answer = rows.ask(Prepare(f"UPDATE ks.t SET {column} = {literal} WHERE k = 1 AND c = 1"))
+    assert "bind variables are not supported inside collection literals" in refused(answer)[1]
 
 
 @pytest.mark.parametrize(

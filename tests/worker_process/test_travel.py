@@ -20,11 +20,14 @@ from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.core.tables import Tables
+from zdm.cql.functions import Variable
 from zdm.families import render
 from zdm.metrics import Meter, Nodes, RequestMeter
 from zdm.net.transport import SocketOptions
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, packed, unpacked_settings, unpacked_snapshot
+
+VARIABLES = (Variable("k", "now"), Variable("", ""))
 
 
 class Echo(AMP):
@@ -108,10 +111,13 @@ def test_statements_arrive_whole(keyspace: str | None) -> None:
     sent = [
         PreparedStatement(b"\x00\xff", b"", "INSERT '\ud800'", keyspace, Route.WRITE, "CAS", True),
         PreparedStatement(b"id", b"other", "SELECT", keyspace, Route.TRACE_READ),
+        PreparedStatement(b"v", b"v", "INSERT", keyspace, Route.WRITE, variables=VARIABLES),
+        PreparedStatement(b"s", b"s", "INSERT", keyspace, Route.WRITE, is_stamped=True),
     ]
     came = statements.loaded(statements.joined([statements.dumped(sent[:1]), statements.dumped(sent[1:])]))
-    assert len(came) == 2
+    assert len(came) == 4
     assert all(one.is_same(other) for one, other in zip(came, sent, strict=True))
     assert not came[0].is_same(came[1])
-    assert [one.columns_of_target for one in came] == [True, False]
+    assert [one.columns_of_target for one in came] == [True, False, False, False]
+    assert [one.is_forwarded for one in came] == [True, True, False, False]
     assert statements.loaded_ids(statements.dumped_ids([b"\x00\xff", b""])) == [b"\x00\xff", b""]

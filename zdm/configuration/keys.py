@@ -17,7 +17,9 @@ from zdm.configuration.literals import (
     parse_blocked_versions,
     parse_bool,
     parse_buckets,
+    parse_flag_or_text,
     parse_float,
+    parse_functions,
     parse_int,
     parse_log_level,
     parse_max_version,
@@ -35,6 +37,11 @@ _WORKERS: Final = "accepted for compatibility; there are no such pools here"
 _Int = Annotated[int, BeforeValidator(lambda value: parse_int(value) if isinstance(value, str) else value)]
 _Bool = Annotated[bool, BeforeValidator(lambda value: parse_bool(value) if isinstance(value, str) else value)]
 _Float = Annotated[float, BeforeValidator(lambda value: parse_float(value) if isinstance(value, str) else value)]
+_Functions = Annotated[
+    bool | str, BeforeValidator(lambda value: parse_flag_or_text(value) if isinstance(value, str) else value)
+]
+LISTS: Final = ("replace_cql_functions",)
+"""Keys that may hold a list of texts in YAML."""
 
 
 def env_name(key: str) -> str:
@@ -63,7 +70,9 @@ class Config(BaseSettings):
 
     primary_cluster: str = _key("ORIGIN", "whose read results reach the client: ORIGIN or TARGET")
     read_mode: str = _key("PRIMARY_ONLY", "PRIMARY_ONLY, or DUAL_ASYNC_ON_SECONDARY: reads are copied to the secondary")
-    replace_cql_functions: _Bool = _key(False, "replace now() in statements, so that both clusters store one value")
+    replace_cql_functions: _Functions = _key(
+        False, "calls in writes that become one value for both clusters: false, true (all), or names such as now, uuid"
+    )
     async_handshake_timeout_ms: _Int = _key(4000, "limit of each request while the connection of copied reads opens")
     log_level: str = _key("INFO", "PANIC, FATAL, ERROR, WARN, INFO, DEBUG or TRACE")
     control_conn_max_protocol_version: str = _key(
@@ -144,6 +153,7 @@ class Config(BaseSettings):
     )
     attach_hold_ms: _Int = _key(2000, "longest time a request waits for target to be attached")
     unprepared_recovery: str = _key("PROXY", "who prepares again what a cluster forgot: PROXY or CLIENT")
+    stamp_write_timestamps: _Bool = _key(False, "give writes without a timestamp one, the same for both clusters")
     proxy_timeout_response: str = _key("SILENT", "a request that timed out gets no answer (SILENT) or an ERROR")
     max_frame_bytes: _Int = _key(268435456, "largest frame accepted from a client or a cluster")
     max_inflight_bytes_per_client: _Int = _key(
@@ -219,6 +229,10 @@ class Config(BaseSettings):
     def log_level_name(self) -> str:
         """PANIC, FATAL, ERROR, WARN, INFO, DEBUG or TRACE."""
         return parse_log_level(self.log_level)
+
+    def replaced_functions(self) -> frozenset[str]:
+        """The functions whose calls become values, as `zdm.cql.functions` names them; ValueError holds a wrong one."""
+        return parse_functions(self.replace_cql_functions)
 
     def worker_count(self) -> int | None:
         """The number that was asked for; None where it is to follow from the CPUs."""

@@ -10,6 +10,8 @@ import math
 import re
 from typing import Final
 
+from zdm.cql.functions import RESULT_TYPES, canonical
+
 _INT: Final = re.compile(r"[+-]?(0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO]?(_?[0-7])+|[0-9]|[1-9](_?[0-9])+)")
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -47,6 +49,23 @@ def parse_bool(text: str) -> bool:
     if text in _FALSE:
         return False
     raise ValueError("neither true nor false")
+
+
+def parse_flag_or_text(text: str) -> bool | str:
+    """A flag where it is one, else the text itself."""
+    return text in _TRUE if text in _TRUE | _FALSE else text
+
+
+def parse_functions(value: bool | str) -> frozenset[str]:
+    """Functions of CQL that are to be replaced: all, none, or those of a comma list."""
+    if isinstance(value, bool):
+        return frozenset(RESULT_TYPES if value else ())
+    names = [item for item in value.strip("[] ").split(",") if item.strip()]
+    known = {name: canonical(name) for name in names}
+    unknown = [name.strip() for name, function in known.items() if function is None]
+    if unknown:
+        raise ValueError(unknown[0])
+    return frozenset(function for function in known.values() if function is not None)
 
 
 def parse_float(text: str) -> float:

@@ -16,6 +16,7 @@ from zdm.configuration.faults import Fault
 from zdm.configuration.keys import Cluster, Config, env_name
 from zdm.configuration.literals import parse_buckets, parse_log_level, parse_max_version
 from zdm.configuration.support import refused
+from zdm.cql.functions import RESULT_TYPES
 
 _LOG_LEVEL: Final = (
     "invalid log level: invalid log level, valid log levels are"
@@ -86,6 +87,7 @@ def validate(config: Config) -> list[Fault]:
         _contact_point_ports,
         _choices,
         _ranges,
+        _functions,
         _workers,
         _metrics_prefix,
         _admin_token,
@@ -254,6 +256,16 @@ def _ranges(config: Config) -> Iterator[Fault]:
         if value < low or (high is not None and value > high):
             limits = f"between {low} and {high}" if high is not None else f"at least {low}"
             yield Fault(f"invalid value for {env_name(key)} ({value}), it must be {limits}", (key,))
+
+
+def _functions(config: Config) -> Iterator[Fault]:
+    key = "replace_cql_functions"
+    try:
+        config.replaced_functions()
+    except ValueError as error:
+        known = ", ".join(RESULT_TYPES)
+        text = f"invalid value for {env_name(key)} ({error}); possible values are: true, false, and lists of {known}"
+        yield Fault(text, (key,))
 
 
 def _workers(config: Config) -> Iterator[Fault]:

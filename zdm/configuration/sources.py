@@ -19,7 +19,7 @@ import yaml
 from pydantic_settings import EnvSettingsSource
 
 from zdm.configuration.faults import Fault
-from zdm.configuration.keys import KEYS, SECRETS, Config, env_name
+from zdm.configuration.keys import KEYS, LISTS, SECRETS, Config, env_name
 from zdm.configuration.legacy import legacy_values
 from zdm.configuration.literals import parse_float, parse_int
 
@@ -37,6 +37,7 @@ _ADVICE: Final = {
     "int": "write a whole number, without quotes",
     "float": "write a number, without quotes",
     "bool": "write true or false",
+    "list": "write true, false, or a list of names",
     "str": "write one text; separate the items of a list with commas",
 }
 
@@ -55,7 +56,9 @@ class Values:
 
 
 def key_kind(key: str) -> str:
-    """`int`, `float`, `bool` or `str`."""
+    """`int`, `float`, `bool`, `list` or `str`."""
+    if key in LISTS:
+        return "list"
     annotation = Config.model_fields[key].annotation
     return annotation.__name__ if annotation in (int, float, bool) else "str"
 
@@ -166,6 +169,8 @@ def _read_mapping(root: yaml.MappingNode, found: Values) -> list[tuple[str, tupl
 def yaml_value(key: str, node: yaml.Node) -> Any:
     """The value of a key, None where the file has a null (the default stays). ValueError: what to write instead."""
     kind = key_kind(key)
+    if key in LISTS:
+        return _list_value(node)
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError(
             f"a {'list' if isinstance(node, yaml.SequenceNode) else 'mapping'} is no {kind}; {_ADVICE[kind]}"
@@ -182,6 +187,19 @@ def yaml_value(key: str, node: yaml.Node) -> Any:
     if value is None:
         raise ValueError(f"{'' if is_plain else 'quoted '}{text!r} is no {kind}; {_ADVICE[kind]}")
     return value
+
+
+def _list_value(node: yaml.Node) -> str | None:
+    """A flag, a text, or the texts of a list with commas between them."""
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(item, yaml.ScalarNode) for item in items):
+        raise ValueError(_ADVICE["list"])
+    if not isinstance(node, yaml.ScalarNode):
+        return ",".join(str(item.value) for item in items)
+    text = str(node.value)
+    if node.style is None and text in _NULL:
+        return None
+    return "true" if text in _YES else "false" if text in _NO else text
 
 
 def _plain_scalar(kind: str, text: str) -> bool | int | float | None:

@@ -28,7 +28,6 @@ def not_yet_honoured(config: Config) -> list[str]:
     """The keys that were set to something this version does not do, each as `ZDM_NAME=value`."""
     asked = {
         "read_mode": config.read_mode.upper() == "DUAL_ASYNC_ON_SECONDARY",
-        "replace_cql_functions": config.replace_cql_functions,
         "tracing_enabled": config.tracing_enabled,
     }
     return [f"{env_name(key)}={getattr(config, key)}" for key, is_asked in asked.items() if is_asked]

@@ -216,7 +216,7 @@ class DataPath:
         if text_end > end or (self._state.version >= V5 and names_keyspace(data, text_end, end)):
             return None
         try:
-            index = self._routing.index(data[offset + _TEXT : text_end].decode(), self._state.keyspace)
+            index = self._routing.short_index(data[offset + _TEXT : text_end].decode(), self._state.keyspace)
         except UnicodeDecodeError:
             return None
         return plans.by_route[index] if index >= 0 else None

@@ -49,7 +49,7 @@ class Forwarding:
                     return
                 planned = self._routing.unprepared(planned.prepared_ids[0])
             if isinstance(planned, Plan):
-                self._dispatch.send(received(stream, planned, state.now, frame, packed))
+                self._dispatch.send(self._request(stream, planned, frame, packed))
             elif isinstance(planned, Answer):
                 state.answer(stream, planned.opcode, planned.body)
         except RemoteProtocolError as fault:
@@ -64,6 +64,13 @@ class Forwarding:
         if request is not None and self._state.pending.get(request.stream) is request:
             self._dispatch.let_go(request)
             self.forward(request.stream, request.frame(), packed_of(request), is_sought=True)
+
+    def _request(self, stream: int, plan: Plan, frame: bytes, packed: bytes) -> PendingRequest:
+        state = self._state
+        amending = state.shared.amending
+        if amending is None:
+            return received(stream, plan, state.now, frame, packed)
+        return amending.request(stream, plan, state.now, frame, packed, state.version, state.shared.prepared)
 
     def _seek(self, stream: int, frame: bytes, packed: bytes, prepared_ids: tuple[bytes, ...]) -> None:
         state = self._state

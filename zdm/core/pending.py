@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zdm.core.plans import Plan
+    from zdm.cql.functions import Variable
 
 
 class PendingRequest:
@@ -50,11 +51,11 @@ class PendingRequest:
         self.mendings = 0
 
     def frame(self) -> bytes:
-        """The request as the client sent it, with its body open."""
+        """The request as the clusters are to get it, its body open: as the client sent it, but for what was amended."""
         return self.chunk[self.start : self.end]
 
     def as_sent(self) -> bytes:
-        """The request as the client sent it, for clusters."""
+        """The same, for clusters: compressed, where it came so and was not amended."""
         return self.chunk[self.start : self.end]
 
     def __repr__(self) -> str:
@@ -86,3 +87,13 @@ def received(stream: int, plan: Plan, now: float, frame: bytes, packed: bytes) -
 def packed_of(request: PendingRequest) -> bytes:
     """The compressed frame of a request; empty where it came open."""
     return request.packed if isinstance(request, PackedRequest) else b""
+
+
+class PendingPrepare(PendingRequest):
+    """A PREPARE with variables in place of calls. `variables` are all of its text, in order."""
+
+    __slots__ = ("variables",)
+
+    def __init__(self, stream: int, plan: Plan, started: float, frame: bytes, variables: tuple[Variable, ...]) -> None:
+        PendingRequest.__init__(self, stream, plan, started, frame, 0, len(frame))
+        self.variables = variables

@@ -148,6 +148,7 @@ class Plans:
         schema_timeout: float,
         meter: Meter,
         mode: TargetMode = TargetMode.DUAL,
+        are_writes_amended: bool = False,
     ) -> None:
         def in_force(plan: Plan) -> Plan:
             known = plan.with_stand_ins(meter)
@@ -172,7 +173,7 @@ class Plans:
         ]
         places = meter.tables.places
         self.by_route.extend(in_force(Plan(BOTH, keep, timeout, meter.writes, tables=place)) for place in places)
-        self.write_words: Final[frozenset[bytes]] = frozenset() if places else _WRITE_WORDS
+        self.write_words: Final[frozenset[bytes]] = frozenset() if places or are_writes_amended else _WRITE_WORDS
         """Texts that begin so need not be looked at any further."""
         self.prepare: Final = in_force(Plan(BOTH, ORIGIN_BIT, timeout, None, Reaction.PREPARED))
         self.lookup: Final = Plan(0, ORIGIN_BIT, timeout)

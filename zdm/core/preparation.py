@@ -8,22 +8,26 @@ its next EXECUTE that needs target has the client prepare anew.
 In v5 the columns have an id of their own, which goes along with each EXECUTE as the client has it. A cluster to which
 it means something else sends its columns and their id with the rows; so ids are never exchanged, or a client would
 decode by columns of which it has never heard.
+Variables that the proxy has put in place of calls are not shown to the client.
 """
 
 from __future__ import annotations
 
+from zdm.core.amending import laid_out, misfit
 from zdm.core.clusters import TARGET_BIT
 from zdm.core.named_keyspace import named_keyspace
-from zdm.core.pending import PendingRequest
+from zdm.core.pending import PendingPrepare, PendingRequest
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
 from zdm.core.routing import route_of
 from zdm.core.state import SessionState
+from zdm.cql.functions import Variable
 from zdm.cql.statement import classify
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import Error, ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
 from zdm.protocol.frames import HEADER_LENGTH, RESPONSE_BIT, encode_frame, with_body
+from zdm.protocol.metadata import BindMetadata
 from zdm.protocol.opcodes import ERROR, RESULT
 from zdm.protocol.primitives import Reader
 from zdm.protocol.responses import Prepared, decode_response
@@ -35,8 +39,15 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
         origin = _decode(request.origin, state.version)
         target = _decode(request.target, state.version) if request.plan.awaits & TARGET_BIT else None
     except RemoteProtocolError as fault:
-        error = Error(ErrorCode.SERVER_ERROR, f"a cluster's answer to PREPARE cannot be read: {fault.message}")
-        return encode_frame(state.version | RESPONSE_BIT, request.stream, ERROR, error.encode(state.version))
+        message = f"a cluster's answer to PREPARE cannot be read: {fault.message}"
+        return _error(state, request, ErrorCode.SERVER_ERROR, message)
+    variables = request.variables if isinstance(request, PendingPrepare) else ()
+    if variables:
+        laid = laid_out(variables, origin.bind.columns)
+        reason = _misfit(variables, laid, origin, target)
+        if reason or laid is None:
+            return _error(state, request, ErrorCode.INVALID, reason)
+        variables = laid
     text = _text(request)
     keyspace = named_keyspace(request.frame()) or state.keyspace
     statement = classify(text)
@@ -49,13 +60,52 @@ def learn(state: SessionState, request: PendingRequest) -> bytes:
     target_id = b""
     if is_alike or is_merged:
         target_id = target.prepared_id if target is not None else _known_id(state, origin, text, keyspace)
-    entry = PreparedStatement(origin.prepared_id, target_id, text, keyspace, route, statement.write_type, is_merged)
+    amending = state.shared.amending
+    entry = PreparedStatement(
+        origin.prepared_id,
+        target_id,
+        text,
+        keyspace,
+        route,
+        statement.write_type,
+        is_merged,
+        variables,
+        amending is not None and amending.stamps(text, origin.bind.columns),
+    )
     state.shared.prepared.put(entry)
-    if target is None or not is_merged:
+    if not is_merged and not variables:
         return request.origin
     start = body_start(request.origin, HEADER_LENGTH, request.origin[1], True)
-    merged = Prepared(origin.prepared_id, origin.bind, target.result, target.result_metadata_id)
+    bind = hidden(origin.bind, variables) if variables else origin.bind
+    shown = target if target is not None and is_merged else origin
+    merged = Prepared(origin.prepared_id, bind, shown.result, shown.result_metadata_id)
     return with_body(request.origin, request.origin[HEADER_LENGTH:start] + merged.encode(state.version))
+
+
+def hidden(bind: BindMetadata, variables: tuple[Variable, ...]) -> BindMetadata:
+    """What the client would see had its calls stayed calls (FIX-22): its own variables.
+
+    Variables of which one of the partition key is missing do not make up the key, so there are no indexes then.
+    """
+    shown = [index for index, variable in enumerate(variables) if not variable.function]
+    is_whole = all(index in shown for index in bind.pk_indexes)
+    key = [shown.index(index) for index in bind.pk_indexes] if is_whole else []
+    return BindMetadata([bind.columns[index] for index in shown], key, bind.global_spec)
+
+
+def _misfit(
+    variables: tuple[Variable, ...], laid: tuple[Variable, ...] | None, origin: Prepared, target: Prepared | None
+) -> str:
+    """Why the statement can't be prepared with variables in place of its calls; empty where it can."""
+    theirs = laid if target is None else laid_out(variables, target.bind.columns)
+    if laid is None or theirs is None or [one.function for one in laid] != [one.function for one in theirs]:
+        return "a cluster has other variables for the statement than its text has"
+    return misfit(laid, origin.bind.columns) or ("" if target is None else misfit(theirs, target.bind.columns))
+
+
+def _error(state: SessionState, request: PendingRequest, code: ErrorCode, message: str) -> bytes:
+    error = Error(code, message)
+    return encode_frame(state.version | RESPONSE_BIT, request.stream, ERROR, error.encode(state.version))
 
 
 def _is_alike(origin: Prepared, target: Prepared) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from zdm.core.plans import FIRST_PLACE, Route
 from zdm.core.tables import Name, Tables
 from zdm.cql.batch import batch_children
+from zdm.cql.functions import Variable
 from zdm.cql.statement import StatementKind, classify
 
 DEFAULT_ENTRIES: Final = 100_000
@@ -33,6 +34,7 @@ class PreparedStatement:
 
     `keyspace` is the connection's at the time it was prepared; `write_type` what a WRITE_TIMEOUT about it would name.
     `target_id` is empty where target was off when it was prepared: it is prepared there when it is first needed.
+    `text` is what the clusters prepared. Where the proxy has put variables into it, `variables` are all that it has.
     """
 
     __slots__ = (
@@ -40,12 +42,14 @@ class PreparedStatement:
         "exchangeable",
         "index",
         "is_forwarded",
+        "is_stamped",
         "keyspace",
         "origin_id",
         "route",
         "target_id",
         "text",
         "used",
+        "variables",
         "verbatim",
         "write_type",
     )
@@ -59,6 +63,8 @@ class PreparedStatement:
         route: Route,
         write_type: str = "SIMPLE",
         columns_of_target: bool = False,
+        variables: tuple[Variable, ...] = (),
+        is_stamped: bool = False,
     ) -> None:
         self.origin_id: Final = origin_id
         self.target_id = target_id
@@ -70,7 +76,11 @@ class PreparedStatement:
         """The client decodes rows by target's columns, and origin's are others."""
         self.index: int = route.value
         """Where its plan is in `Plans.by_route`."""
-        self.is_forwarded: Final = route not in _ANSWERED_HERE
+        self.variables: Final = variables
+        self.is_stamped: Final = is_stamped
+        """Its executions get a timestamp where they have none."""
+        self.is_forwarded: Final = route not in _ANSWERED_HERE and not variables and not is_stamped
+        """An EXECUTE of it is sent as it came, but for the id."""
         self.verbatim = False
         """An EXECUTE of it means the same on both clusters, byte for byte."""
         self.exchangeable = False
@@ -93,6 +103,8 @@ class PreparedStatement:
             and self.keyspace == other.keyspace
             and self.route is other.route
             and self.write_type == other.write_type
+            and self.variables == other.variables
+            and self.is_stamped == other.is_stamped
         )
 
     def __repr__(self) -> str:

@@ -110,6 +110,11 @@ class Routing:
             return FIRST_PLACE + self._state.shared.meter.tables.place(tables_of(text, keyspace))
         return index
 
+    def short_index(self, text: str, keyspace: str | None) -> int:
+        """The same for the data path; -1 also where the text may have to be changed."""
+        amending = self._state.shared.amending
+        return -1 if amending is not None and amending.may_change(text) else self.index(text, keyspace)
+
     def _auth_primary(self) -> Side:
         snapshot = self._state.snapshot
         forward = snapshot.settings.forward_client_credentials_to_origin

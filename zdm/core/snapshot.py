@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from zdm.core.amending import Amending
 from zdm.core.clusters import Side
 from zdm.core.plans import Plans
 from zdm.core.prepared import PreparedCache
@@ -18,6 +19,7 @@ from zdm.protocol.frames import DEFAULT_MAX_BYTES, SUPPORTED_VERSIONS
 
 if TYPE_CHECKING:
     from zdm.core.credentials import Credentials
+    from zdm.core.generating import Generator
     from zdm.core.intercept import SystemTables
     from zdm.core.topology import Endpoint
     from zdm.metrics import Meter
@@ -56,6 +58,9 @@ class Settings:
     target_park: float = 5.0
     versions: frozenset[int] = frozenset(SUPPORTED_VERSIONS)
     """Protocol versions that clients may use."""
+    replaced_functions: frozenset[str] = frozenset()
+    """Whose calls become values: keys of `zdm.cql.functions.RESULT_TYPES`."""
+    stamp_write_timestamps: bool = False
 
     @property
     def stream_limit(self) -> int:
@@ -106,28 +111,42 @@ class Snapshot:
 
 
 class Shared:
-    """What the sessions of one worker have in common. `plans` are those of the snapshot's settings."""
+    """What the sessions of one worker have in common. `plans` are those of the snapshot's settings.
 
-    __slots__ = ("meter", "plans", "prepared", "snapshot")
+    `amending` is there where writes are to be changed; that, unlike the rest of the settings, stays as it was at first.
+    """
 
-    def __init__(self, snapshot: Snapshot, meter: Meter, prepared: PreparedCache) -> None:
+    __slots__ = ("amending", "meter", "plans", "prepared", "snapshot")
+
+    def __init__(
+        self, snapshot: Snapshot, meter: Meter, prepared: PreparedCache, generator: Generator | None = None
+    ) -> None:
+        """Without a `generator` nothing can be put into writes."""
         self.meter: Final = meter
         self.prepared: Final = prepared
         if meter.tables.limit:
             prepared.count_by(meter.tables)
         self.snapshot = snapshot
-        self.plans = _plans(snapshot, meter)
+        self.amending: Final = _amending(snapshot.settings, generator, meter)
+        self.plans = _plans(snapshot, meter, self.amending is not None)
 
     def replace(self, snapshot: Snapshot) -> None:
         """A new generation, for sessions to come; those that live are told one by one."""
         if snapshot.settings != self.snapshot.settings or snapshot.mode is not self.snapshot.mode:
-            self.plans = _plans(snapshot, self.meter)
+            self.plans = _plans(snapshot, self.meter, self.amending is not None)
         if not snapshot.target_enabled and self.snapshot.target_enabled:
             self.prepared.forget_columns_of_target()
         self.snapshot = snapshot
 
 
-def _plans(snapshot: Snapshot, meter: Meter) -> Plans:
+def _plans(snapshot: Snapshot, meter: Meter, are_writes_amended: bool) -> Plans:
     settings = snapshot.settings
     times = settings.request_timeout, settings.schema_timeout
-    return Plans(settings.primary, settings.system_queries, *times, meter, snapshot.mode)
+    return Plans(settings.primary, settings.system_queries, *times, meter, snapshot.mode, are_writes_amended)
+
+
+def _amending(settings: Settings, generator: Generator | None, meter: Meter) -> Amending | None:
+    functions, stamps = settings.replaced_functions, settings.stamp_write_timestamps
+    if generator is None or not (functions or stamps):
+        return None
+    return Amending(functions, stamps, generator, meter)

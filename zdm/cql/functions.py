@@ -52,7 +52,7 @@ RESULT_TYPES: Final = {
 _POSSIBLE: Final = re.compile(
     r'(?:now|uuid|current_?(?:time(?:stamp|uuid)?|date))"?[ \t\r\n]*[(/-]', re.ASCII | re.IGNORECASE
 )
-_WRITES: Final = (StatementKind.INSERT, StatementKind.UPDATE, StatementKind.DELETE, StatementKind.BATCH)
+WRITES: Final = (StatementKind.INSERT, StatementKind.UPDATE, StatementKind.DELETE, StatementKind.BATCH)
 _SYSTEM: Final = "system"
 _MARKER_PREFIX: Final = ":zdm__"
 _WORD: Final = re.compile(r"[A-Za-z0-9_]", re.ASCII)
@@ -106,7 +106,7 @@ def canonical(name: str) -> str | None:
 
 def calls(text: str, wanted: frozenset[str]) -> list[Call]:
     """The calls of the functions `wanted` in a write. None in anything else. Never raises."""
-    if _POSSIBLE.search(text) is None or classify(text).kind not in _WRITES:
+    if _POSSIBLE.search(text) is None or classify(text).kind not in WRITES:
         return []
     return list(_calls(text, list(scan(text)), wanted))
 

@@ -75,7 +75,7 @@ class MarkerColumns:
     def _visit_parts(
         self, term: ListTerm | SetTerm | MapTerm | TupleTerm | FieldsTerm, name: str, kind: CqlType
     ) -> None:
-        types = kind.arguments
+        types, known = kind.arguments, len(self.found)
         if isinstance(term, MapTerm) and len(types) == 2:
             for key, value in term.pairs:
                 self.visit(key, f"key({name})", types[0])
@@ -91,6 +91,11 @@ class MarkerColumns:
             for field, item in term.fields:
                 if field in inner_types:
                     self.visit(item, f"{name}.{field}", inner_types[field])
+        if isinstance(term, ListTerm | SetTerm | MapTerm) and len(self.found) > known:
+            literal = type(term).__name__.removesuffix("Term").lower()
+            raise invalid(
+                f"Invalid {literal} literal for {name}: bind variables are not supported inside collection literals"
+            )
 
     def visit_relation(self, relation: Relation) -> None:
         columns = [self.table.column(name) for name in relation.columns]

@@ -132,6 +132,7 @@ for _type in (ASCII, BIGINT, BOOLEAN, COUNTER, DATE, DECIMAL, DOUBLE, FLOAT, INE
 def overloads(name: str) -> list[Function]:
     """The functions of this name, written with or without `system.`; raises INVALID if there is none."""
     plain = name.removeprefix("system.").lower()
+    plain = plain.replace("_", "") if plain.startswith("current_") else plain  # as version 5 has it
     found = [function for function in _ALL if function.name == plain]
     if not found:
         raise invalid(f"Unknown function '{name}'")

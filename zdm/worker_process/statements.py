@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from zdm.core.plans import Route
 from zdm.core.prepared import PreparedStatement
+from zdm.cql.functions import Variable
 
 
 def dumped(statements: Iterable[PreparedStatement]) -> bytes:
@@ -21,6 +22,8 @@ def dumped(statements: Iterable[PreparedStatement]) -> bytes:
                 statement.route.name,
                 statement.write_type,
                 statement.columns_of_target,
+                statement.variables,
+                statement.is_stamped,
             ]
             for statement in statements
         ]
@@ -31,9 +34,17 @@ def loaded(data: bytes) -> list[PreparedStatement]:
     """What `dumped` was given, or several such lists that `joined` made one of."""
     return [
         PreparedStatement(
-            bytes.fromhex(origin), bytes.fromhex(target), text, keyspace, Route[route], write_type, columns
+            bytes.fromhex(origin),
+            bytes.fromhex(target),
+            text,
+            keyspace,
+            Route[route],
+            write_type,
+            columns,
+            tuple(Variable(name, function) for name, function in variables),
+            is_stamped,
         )
-        for origin, target, text, keyspace, route, write_type, columns in json.loads(data)
+        for origin, target, text, keyspace, route, write_type, columns, variables, is_stamped in json.loads(data)
     ]
 
 
