@@ -7,6 +7,7 @@ a variable is added it might as well be a list's, a set's or a map's; a prepared
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,6 +18,7 @@ _MODIFICATIONS: Final = (StatementKind.INSERT, StatementKind.UPDATE, StatementKi
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 _ATTRIBUTES: Final = ("ttl", "timeout", "and")
+_TIMESTAMP: Final = re.compile("timestamp", re.ASCII | re.IGNORECASE)
 _BATCH_WORDS: Final = ("begin", "unlogged", "batch", "using")
 
 
@@ -59,6 +61,8 @@ def _is_number(tokens: list[tuple[TokenKind, str]], index: int) -> bool:
 
 def _is_timed(text: str, begins_batch: bool) -> bool:
     """USING TIMESTAMP is in the text outside brackets; of a batch, directly behind its first words."""
+    if _TIMESTAMP.search(text) is None:
+        return False  # most texts need not be taken apart
     is_using = False
     for kind, start, end in _outer(text):
         word = text[start:end].lower() if kind is TokenKind.IDENTIFIER else ""
