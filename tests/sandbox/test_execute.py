@@ -11,6 +11,7 @@ from zdm.protocol.primitives import UNSET
 from zdm.protocol.query_parameters import QueryParameters
 from zdm.protocol.requests import Batch, BatchChild, Prepare, Query
 from zdm.protocol.responses import Rows, SchemaChange, SetKeyspace, Void
+from zdm.protocol.types import DATE
 
 
 @pytest.fixture
@@ -224,6 +225,15 @@ def test_functions_of_version_5_go_by_both_names(rows: Talk) -> None:
     """With an underscore and without."""
     for name in ("current_timestamp", "currentTimestamp"):
         assert rows.cql(f"SELECT {name}() FROM ks.t WHERE k = 1 LIMIT 1") == [(1_700_000_000_000,)]
+
+
+def test_a_hint_says_which_of_several_functions_is_meant(rows: Talk) -> None:
+    """As in Cassandra, which refuses what could be several."""
+    rows.cql("CREATE TABLE ks.h (k bigint PRIMARY KEY)")
+    rows.cql("INSERT INTO ks.h (k) VALUES (toUnixTimestamp((timestamp) 5))")
+    assert rows.cql("SELECT k FROM ks.h") == [(5,)]
+    prepared = rows.prepare("INSERT INTO ks.h (k) VALUES (toUnixTimestamp((date) ?))")
+    assert [column.type for column in prepared.bind.columns] == [DATE]
 
 
 @pytest.mark.parametrize("literal", ["[?]", "[1, f(?)]", "{?: 1}", "{'x': ?}"])

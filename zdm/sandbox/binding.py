@@ -12,7 +12,7 @@ from zdm.protocol.metadata import BindMetadata, ColumnSpec
 from zdm.protocol.primitives import Value
 from zdm.protocol.types import BIGINT, INT, CqlType, list_of, set_of, tuple_of
 from zdm.sandbox.failures import invalid
-from zdm.sandbox.functions import choose
+from zdm.sandbox.functions import argument_type, choose
 from zdm.sandbox.schema import Column, Schema, Table
 from zdm.sandbox.statements import (
     Assignment,
@@ -67,8 +67,7 @@ class MarkerColumns:
     def _visit_call(self, term: CallTerm) -> None:
         if not term.arguments:
             return
-        arguments: list[CqlType | None] = [None] * len(term.arguments)
-        function = choose(term.name, arguments, None)
+        function = choose(term.name, [argument_type(argument) for argument in term.arguments], None)
         for index, (argument, kind) in enumerate(zip(term.arguments, function.arguments, strict=True)):
             self.visit(argument, f"arg{index}(system.{function.name})", kind)
 

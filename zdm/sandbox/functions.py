@@ -36,8 +36,9 @@ from zdm.protocol.types import (
     UUID as UUID_TYPE,
 )
 from zdm.sandbox.failures import invalid
-from zdm.sandbox.statements import CallTerm
+from zdm.sandbox.statements import CallTerm, HintTerm, Term
 from zdm.sandbox.terms import Bindings, evaluate
+from zdm.sandbox.type_names import SIMPLE
 from zdm.sandbox.values import order
 
 Body = Callable[[Sequence[bytes | None], float], bytes | None]
@@ -162,16 +163,16 @@ def _assignable(given: CqlType, wanted: CqlType) -> bool:
     return given == wanted or (given, wanted) in ((TIMEUUID, UUID_TYPE), (ASCII, VARCHAR)) or wanted == BLOB
 
 
+def argument_type(term: Term) -> CqlType | None:
+    """The type of an argument that says so itself: a call, or what has a hint such as `(timestamp)`."""
+    if isinstance(term, CallTerm):
+        return choose(term.name, [argument_type(argument) for argument in term.arguments], None).returns
+    return SIMPLE.get(term.type.name) if isinstance(term, HintTerm) else None
+
+
 def call_in_value(term: CallTerm, wanted: CqlType | None, bindings: Bindings) -> bytes | None:
     """The result of a call in VALUES, SET or WHERE, where arguments are constants, markers or calls."""
-    types: list[CqlType | None] = []
-    for argument in term.arguments:
-        types.append(
-            choose(argument.name, [None] * len(argument.arguments), None).returns
-            if isinstance(argument, CallTerm)
-            else None
-        )
-    function = choose(term.name, types, wanted)
+    function = choose(term.name, [argument_type(argument) for argument in term.arguments], wanted)
     values = []
     for argument, kind in zip(term.arguments, function.arguments, strict=True):
         value = evaluate(argument, kind, term.name, bindings)
