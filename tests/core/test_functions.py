@@ -14,10 +14,12 @@ from tests.playbook import Forwarded, Play
 from tests.stage import INVALID, ORIGIN, SERVER_ERROR, TARGET, UNPREPARED, generator, stage
 from zdm.core.clusters import Side
 from zdm.core.commands import PrepareElsewhere
-from zdm.core.prepared import PreparedCache
-from zdm.cql.functions import RESULT_TYPES
+from zdm.core.plans import Route
+from zdm.core.prepared import PreparedCache, PreparedStatement
+from zdm.cql.functions import RESULT_TYPES, Variable
 
 ALL = frozenset(RESULT_TYPES)
+NOW = frozenset(("now",))
 TIMEUUID = b"\x00\x0f"
 DATE = b"\x00\x11"
 IDS = {ORIGIN: b"origin-id", TARGET: b"target-id"}
@@ -391,6 +393,24 @@ def test_any_session_of_the_worker_adds_the_values() -> None:
         prepare(first.become_ready(), INSERT, REWRITTEN, BOTH_BOUND, {"k": frames.INT})
         second.become_ready().client_sends(frames.execute(5, IDS[ORIGIN], [b"key"]))
         expect_execute(second, [b"key", values(1)[0]])
+
+
+def test_what_a_program_with_another_configuration_has_prepared_is_not_taken_over() -> None:
+    """An upgrade may bring the key, or take it away: clients prepare anew, and their calls are what is asked for."""
+    ours = (Variable("k", ""), Variable("v", "now"))
+    plain = PreparedStatement(b"plain", b"plain", "INSERT INTO ks.t (k) VALUES (?)", None, Route.WRITE)
+    replaced = PreparedStatement(b"replaced", b"r", REWRITTEN, None, Route.WRITE, variables=ours)
+    left = PreparedStatement(b"left", b"left", INSERT, None, Route.WRITE)
+    element = PreparedStatement(b"element", b"e", "UPDATE ks.t SET l = [now()] WHERE k = ?", None, Route.WRITE)
+    for functions, known in (
+        (frozenset[str](), {b"plain", b"left", b"element"}),
+        (NOW, {b"plain", b"replaced", b"element"}),
+        (frozenset(("uuid",)), {b"plain", b"left", b"element"}),
+    ):
+        cache = stage(replaced_functions=functions).prepared
+        for entry in (plain, replaced, left, element):
+            cache.adopt(entry)
+        assert set(cache.entries) == known
 
 
 def test_a_statement_without_calls_takes_the_short_way(replacing: Play) -> None:

@@ -121,3 +121,9 @@ def test_statements_arrive_whole(keyspace: str | None) -> None:
     assert [one.columns_of_target for one in came] == [True, False, False, False]
     assert [one.is_forwarded for one in came] == [True, True, False, False]
     assert statements.loaded_ids(statements.dumped_ids([b"\x00\xff", b""])) == [b"\x00\xff", b""]
+
+
+def test_a_statement_from_before_there_were_variables_of_the_proxys_is_read() -> None:
+    """An older program may hand it over."""
+    old = b'[["6964", "", "SELECT", null, "READ", "SIMPLE", false]]'
+    assert statements.loaded(old)[0].is_same(PreparedStatement(b"id", b"", "SELECT", None, Route.READ))

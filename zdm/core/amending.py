@@ -84,6 +84,11 @@ class Amending:
                 frame, packed = with_body(frame, frame[HEADER_LENGTH:position] + body), b""
         return received(stream, plan, now, frame, packed)
 
+    def fits(self, entry: PreparedStatement) -> bool:
+        """Its calls were replaced, as far as they are to be and no further."""
+        replaced = {variable.function for variable in entry.variables if variable.function}
+        return replaced <= self._functions and with_variables(entry.text, calls(entry.text, self._functions)) is None
+
     def stamps(self, text: str, variables: list[ColumnSpec]) -> bool:
         """Executions of a statement that was prepared are to be given timestamps."""
         is_counter = any(column.type == COUNTER_TYPE for column in variables)
@@ -124,7 +129,8 @@ class Amending:
         parameters = Parameters(frame, end, version)
         if entry.variables:
             parameters.replace_values(self._completed(entry.variables, parameters))
-        rest = self._stamped(parameters) if entry.is_stamped else parameters.without_timestamp()
+        is_stamped = self._stamps and entry.is_stamped
+        rest = self._stamped(parameters) if is_stamped else parameters.without_timestamp()
         return frame[position:end] + rest
 
     def _batch(self, frame: bytes, position: int, version: int, prepared: PreparedCache) -> bytes:

@@ -10,6 +10,7 @@ others, and what it does not know it asks them for (`forwarding`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from zdm.core.plans import FIRST_PLACE, Route
@@ -131,12 +132,14 @@ class OtherWorkers(Protocol):
 class PreparedCache:
     """Statements by origin's id, at most `limit` of them."""
 
-    __slots__ = ("_tables", "entries", "limit", "others")
+    __slots__ = ("_tables", "entries", "fits", "limit", "others")
 
     def __init__(self, limit: int = DEFAULT_ENTRIES, others: OtherWorkers | None = None) -> None:
         """`others` is None where this cache is the only one; that may change."""
         self.limit: Final = max(1, limit)
         self.others = others
+        self.fits: Callable[[PreparedStatement], bool] | None = None
+        """Whether a statement that others have learned can be executed as the configuration here asks for."""
         self.entries: Final[dict[bytes, PreparedStatement]] = {}
         self._tables: Tables | None = None
 
@@ -169,7 +172,12 @@ class PreparedCache:
         self._keep(entry)
 
     def adopt(self, entry: PreparedStatement) -> None:
-        """Remember what another worker has learned; it may know less than is known here."""
+        """Remember what another worker has learned; it may know less than is known here.
+
+        A program that was upgraded may have had another configuration: clients then prepare anew.
+        """
+        if self.fits is not None and not self.fits(entry):
+            return
         known = self.entries.get(entry.origin_id)
         if known is None or entry.target_id or known.text != entry.text or known.keyspace != entry.keyspace:
             self._keep(entry)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from zdm.core.amending import Amending
 from zdm.core.clusters import Side
 from zdm.core.plans import Plans
-from zdm.core.prepared import PreparedCache
+from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.core.target_mode import TargetMode
 from zdm.protocol.frames import DEFAULT_MAX_BYTES, SUPPORTED_VERSIONS
 
@@ -129,6 +129,7 @@ class Shared:
         self.snapshot = snapshot
         self.amending: Final = _amending(snapshot.settings, generator, meter)
         self.plans = _plans(snapshot, meter, self.amending is not None)
+        prepared.fits = _has_no_variables if self.amending is None else self.amending.fits
 
     def replace(self, snapshot: Snapshot) -> None:
         """A new generation, for sessions to come; those that live are told one by one."""
@@ -150,3 +151,8 @@ def _amending(settings: Settings, generator: Generator | None, meter: Meter) -> 
     if generator is None or not (functions or stamps):
         return None
     return Amending(functions, stamps, generator, meter)
+
+
+def _has_no_variables(entry: PreparedStatement) -> bool:
+    """Of the proxy's own, whose values nobody here would add."""
+    return not entry.variables

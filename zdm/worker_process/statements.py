@@ -31,7 +31,10 @@ def dumped(statements: Iterable[PreparedStatement]) -> bytes:
 
 
 def loaded(data: bytes) -> list[PreparedStatement]:
-    """What `dumped` was given, or several such lists that `joined` made one of."""
+    """What `dumped` was given, or several such lists that `joined` made one of.
+
+    A program from before there were variables of the proxy's own says nothing of them.
+    """
     return [
         PreparedStatement(
             bytes.fromhex(origin),
@@ -41,10 +44,10 @@ def loaded(data: bytes) -> list[PreparedStatement]:
             Route[route],
             write_type,
             columns,
-            tuple(Variable(name, function) for name, function in variables),
-            is_stamped,
+            tuple(Variable(name, function) for name, function in (more[0] if more else ())),
+            bool(more[1]) if more else False,
         )
-        for origin, target, text, keyspace, route, write_type, columns, variables, is_stamped in json.loads(data)
+        for origin, target, text, keyspace, route, write_type, columns, *more in json.loads(data)
     ]
 
 
