@@ -110,7 +110,7 @@ def test_calls_wherever_a_term_may_stand(replacing: Client, both: Both, table: s
         f"INSERT INTO {table} (k, c, p, t) VALUES (1, now(), {{made: now(), what: 'x'}}, (now(), 1))",
         f"UPDATE {table} SET m[now()] = 1, v = 1 WHERE k = 2 AND c = now()",
         f"UPDATE {table} SET v = 2 WHERE k = 3 AND c IN (now(), now())",
-        f"INSERT INTO {table} (k, c) VALUES (4, minTimeuuid(toTimestamp(now())))",
+        f"INSERT INTO {table} (k, c, v) VALUES (4, (timeuuid) now(), 4)",
         f"DELETE m[now()] FROM {table} WHERE k = 1 AND c = now()",
         f"DELETE FROM {table} WHERE k = 9 AND c > now()",
     ):
