@@ -7,6 +7,7 @@ something is decided by them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,18 @@ from hypothesis import strategies as st
 from tests import frames
 from tests.core.shown import FLEET, proxies, system_tables
 from tests.playbook import Play
-from tests.stage import CLIENT, INVALID, ORIGIN, ORIGIN_USER, PROTOCOL_ERROR, TARGET, TARGET_USER, stage, under
+from tests.stage import (
+    CLIENT,
+    INVALID,
+    ORIGIN,
+    ORIGIN_USER,
+    PROTOCOL_ERROR,
+    TARGET,
+    TARGET_USER,
+    generator,
+    stage,
+    under,
+)
 from zdm.core.commands import FindStatements
 from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.protocol.compression import compress_frame, open_frame
@@ -341,3 +353,18 @@ def test_damaged_answers_make_no_fault(algorithm: str, changes: list[tuple[int, 
                 play.cluster_sends(side, bytes(frame))
     play.time_passes(100)
     assert play.closed or not play.session.state.pending
+
+
+def test_what_the_proxy_puts_into_a_write_leaves_open(algorithm: str) -> None:
+    """Both clusters get the same, and what was not changed passes as it came."""
+    shared = stage(compression=OFFERED, replaced_functions=frozenset(("now",)))
+    made = UUID(bytes=generator().value("timeuuid"))
+    with Play(shared).become_ready(algorithm) as play:
+        text = INSERT.replace("1", "now()")
+        play.client_sends(
+            compress_frame(algorithm, frames.query(1, text)), compress_frame(algorithm, frames.query(2, INSERT))
+        )
+        play.answer_all(play.expect_forwarded(frame=frames.query(1, text.replace("now()", str(made)))), frames.void())
+        play.expect_client(frames.void(1))
+        play.answer_all(play.expect_forwarded(frame=compress_frame(algorithm, frames.query(2, INSERT))), frames.void())
+        play.expect_client(frames.void(2))

@@ -18,6 +18,8 @@ from zdm.core.plans import Route
 from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.cql.functions import RESULT_TYPES, Variable
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 ALL = frozenset(RESULT_TYPES)
 NOW = frozenset(("now",))
 TIMEUUID = b"\x00\x0f"
@@ -137,7 +139,7 @@ def test_a_request_that_is_held_has_its_values_once(perform: Perform) -> None:
 # Prepared statements
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 def test_the_value_is_added_at_each_execution(perform: Perform, version: int) -> None:
     """Another one each time, and the same for both clusters."""
     play = perform(version, replaced_functions=ALL)
@@ -181,6 +183,7 @@ NAMED = 'UPDATE ks.t SET a = now(), b = :x, d = :zebra WHERE k = :"K" AND c = no
 NAMED_REWRITTEN = NAMED.replace("now()", ":zdm__now")
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize("is_named", [False, True], ids=["by-position", "by-name"])
 def test_a_statement_with_named_variables_is_executed_either_way(perform: Perform, is_named: bool) -> None:
     """Names that sort before ours and after it, and one that needs quotes (the reference loses some, FIX-22)."""

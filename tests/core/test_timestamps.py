@@ -16,6 +16,8 @@ from zdm.core.plans import Plan
 from zdm.core.prepared import PreparedCache
 from zdm.metrics import Meter
 
+pytestmark = pytest.mark.usefixtures("spoken")
+
 WRITE = "INSERT INTO ks.t (k) VALUES (?)"
 READ = "SELECT k FROM ks.t WHERE k = ?"
 COUNTER = b"\x00\x05"
@@ -34,7 +36,7 @@ def counted(play: Play) -> tuple[int, int]:
     return play.shared.meter.timestamps_of_clients, play.shared.meter.timestamps_of_proxy
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 def test_a_write_gets_a_timestamp_and_the_next_one_a_later_one(perform: Perform, version: int) -> None:
     """Also within one microsecond; between what stands before and behind its place."""
     play = perform(version, stamp_write_timestamps=True)
@@ -178,7 +180,7 @@ def test_version_5_has_wider_flags_and_more_behind_the_timestamp() -> None:
     behind = frames.string("ks") + frames.integer(7)
     sent = frames.request(7, 1, head + frames.integer(0x191) + values + behind, version=5)
     plan = Plan(3, 1, 1.0)
-    changed: PendingRequest = amending.request(1, plan, 0.0, sent, 5, PreparedCache())
+    changed: PendingRequest = amending.request(1, plan, 0.0, sent, b"", 5, PreparedCache())
     stamp = STAMP.to_bytes(8, "big")
     assert changed.frame() == frames.request(7, 1, head + frames.integer(0x1B1) + values + stamp + behind, version=5)
     execute = frames.execute(1, b"id", [b"1"], 5, serial_consistency=8)

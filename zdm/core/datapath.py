@@ -41,13 +41,13 @@ Answered = Callable[[Side, bytes], None]
 class DataPath:
     """The fast path of one session."""
 
-    __slots__ = ("_answered", "_general", "_lone", "_routing", "_settle", "_state")
+    __slots__ = ("_answered", "_general", "_index", "_lone", "_settle", "_state")
 
     def __init__(
         self, state: SessionState, routing: Routing, general: General, answered: Answered, settle: Settle
     ) -> None:
         self._state: Final = state
-        self._routing: Final = routing
+        self._index: Final = routing.index if state.shared.amending is None else routing.short_index
         self._general: Final = general
         self._answered: Final = answered
         self._settle: Final = settle
@@ -216,7 +216,7 @@ class DataPath:
         if text_end > end or (self._state.version >= V5 and names_keyspace(data, text_end, end)):
             return None
         try:
-            index = self._routing.short_index(data[offset + _TEXT : text_end].decode(), self._state.keyspace)
+            index = self._index(data[offset + _TEXT : text_end].decode(), self._state.keyspace)
         except UnicodeDecodeError:
             return None
         return plans.by_route[index] if index >= 0 else None
