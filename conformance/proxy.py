@@ -25,7 +25,7 @@ from conformance.ports import free_port
 from conformance.target import Target
 
 COMPLAINT = re.compile(r"level=\"?(warn|warning|error|fatal|panic)\b|^Traceback |^Unhandled |^panic:|^fatal error:")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 
 

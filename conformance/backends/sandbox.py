@@ -123,6 +123,7 @@ class SandboxClusters(Clusters):
         line = [sys.executable, "-m", "zdm.sandbox", "--control", self._control_address, "--target-salt", "target"]
         for node in self.nodes:
             line += [f"--{node.name}", f"{node.address}:{node.port}"]
+            # what Cassandra offers: what comes of it is up to the proxy
             line += [f"--{node.name}-protocols", "3,4,5", f"--{node.name}-compression", "snappy,lz4"]
             if node.credentials is not None:
                 line += [f"--{node.name}-auth", ":".join(node.credentials)]

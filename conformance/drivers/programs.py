@@ -69,6 +69,8 @@ class Driver(NamedTuple):
     """Whether it sends its own write times, so that both clusters have the same ones."""
     compressions: frozenset[str] = frozenset({"lz4", "snappy"})
     """What it can be told to use."""
+    chooses_compression: bool = True
+    """Whether it compresses as it is told to, and not as it likes."""
 
 
 PIP: Final = "{python} -m pip install --quiet --no-deps --upgrade --target {here}/lib -r {here}/requirements.txt"
@@ -108,6 +110,7 @@ DRIVERS: Final = {
             highest=5,
             lacks=frozenset({"values", "named", "bound", "bound-named"}),
             compressions=frozenset(),
+            chooses_compression=False,
         ),
         Driver("java", ("java", "javac", "mvn"), MAVEN, "java -Xmx256m -cp {here}/classes:{here}/lib/* Program", 5),
         # what has values is prepared by the driver

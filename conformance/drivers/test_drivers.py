@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from conformance.comparison import Both
+from conformance.drivers.conftest import asked_version
 from conformance.drivers.programs import WAYS, Driver, Program
 from conformance.proxy import Proxy
 from conformance.wire import offered_versions
@@ -29,6 +31,12 @@ REPLICATION = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 
 def written(way: str, k: int, last: int) -> list[tuple[int, int, str]]:
     return [(k, c, f"{way} {c} é") for c in range(1, last + 1)]
+
+
+def handshakes(proxy: Proxy) -> list[tuple[str, str]]:
+    """Protocol version and compression of each connection that was made, in the proxy's words."""
+    found = (re.search(r"\((\d+), Compression: (\w+)\)", line) for line in proxy.lines("Handshake successful with"))
+    return [(match[1], match[2]) for match in found if match]
 
 
 def shown(rows: list[tuple[int, int, str]]) -> list[tuple[str, ...]]:
@@ -106,9 +114,9 @@ def test_a_driver_writes_reads_and_finds_a_restarted_proxy(
         agreed = program.ask("connect").values
         for name, word in agreed.items():
             record_property(name, word)
-        asked = int(pytestconfig.getoption("driver_protocol"))
         common = min(driver.highest, max(offered_versions(proxy.address, proxy.port)))
-        assert int(agreed["protocol"]) == (asked or common)
+        protocol = asked_version(pytestconfig, compression) or common
+        assert int(agreed["protocol"]) == protocol
         here = Conversation(driver, program, both, table)
         program.ask("cql", f"CREATE KEYSPACE IF NOT EXISTS {ELSEWHERE} WITH replication = {REPLICATION}")
         here.make_tables()
@@ -131,4 +139,7 @@ def test_a_driver_writes_reads_and_finds_a_restarted_proxy(
         assert program.ask("types", f"{table}_t", 2).rows == [TYPES]
         here.page(20, 101)
         program.quit()
+    assert {version for version, _ in handshakes(proxy)} == {str(protocol)}
+    if driver.chooses_compression:
+        assert {algorithm for _, algorithm in handshakes(proxy)} == {compression}
     here.compare(counts=[(1, 230), (2, 2000)], types=[1, 2])
