@@ -17,6 +17,8 @@ from zope.interface import implementer
 
 from zdm.net.accepting import HandingPort
 from zdm.net.endpoints import attach_accepted
+from zdm.net.reception import Reception
+from zdm.net.tls import TlsError
 from zdm.net.transport import SocketOptions
 
 
@@ -47,21 +49,33 @@ class Gate:
 class AdoptedEndpoint:
     """Accepts at `listeners` as soon as `gate` is open. To be listened at once: the sockets are its own."""
 
-    def __init__(self, listeners: Sequence[socket.socket], gate: Gate, options: SocketOptions | None) -> None:
-        """`options` for the connections; None where the factory's protocols are given the bare sockets."""
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        gate: Gate,
+        options: SocketOptions | None,
+        reception: Reception | None = None,
+    ) -> None:
+        """`options` for the connections; None where the factory's protocols are given the bare sockets.
+
+        With a `reception` whoever connects is to speak TLS.
+        """
         self._listeners: Final = list(listeners)
         self._gate: Final = gate
         self._options: Final = options
+        self._reception: Final = reception
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Fires with the port, at which nothing may be accepted yet."""
         for listener in self._listeners:
             listener.setblocking(False)
-        taking = protocolFactory if self._options is None else cast(Any, _Attaching(protocolFactory, self._options))
         protocolFactory.doStart()
-        port = _AdoptedPort(self._listeners, taking)
+        port = _AdoptedPort(self._listeners, self._taking(protocolFactory))
         self._gate.when_open(port.startListening)
         return succeed(cast(IListeningPort, port))
+
+    def _taking(self, factory: IProtocolFactory) -> Any:
+        return factory if self._options is None else _Attaching(factory, self._options, self._reception)
 
 
 class _AdoptedPort(HandingPort):
@@ -75,16 +89,18 @@ class _AdoptedPort(HandingPort):
 class _Attaching:
     """Has the loop read and write the connections, with a protocol of the factory on each."""
 
-    def __init__(self, factory: IProtocolFactory, options: SocketOptions) -> None:
+    def __init__(self, factory: IProtocolFactory, options: SocketOptions, reception: Reception | None) -> None:
         self._factory: Final = factory
         self._options: Final = options
+        self._reception: Final = reception
 
     def buildProtocol(self, addr: object) -> _Attaching:
         return self
 
     def socket_accepted(self, accepted: socket.socket) -> None:
-        # it fails where the peer is gone again, which is nobody's concern
-        attach_accepted(accepted, self._factory, self._options).addErrback(lambda failed: failed.trap(OSError) and None)
+        attaching = attach_accepted(accepted, self._factory, self._options, self._reception)
+        # it fails where the peer is gone again, which is nobody's concern, or for what the reception has told of
+        attaching.addErrback(lambda failed: failed.trap(OSError, TlsError) and None)
 
     def doStop(self) -> None:
         self._factory.doStop()

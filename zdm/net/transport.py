@@ -99,7 +99,7 @@ class LoopTransport(asyncio.BaseProtocol):
 
     def __init__(self, factory: IProtocolFactory, options: SocketOptions = USUAL) -> None:
         self._options = options
-        self.data_received = self.write = _discard
+        self.data_received = self.write = discard
         self.disconnecting = False
         self.wrapped: IProtocol | None = None
         self._factory = factory
@@ -112,36 +112,47 @@ class LoopTransport(asyncio.BaseProtocol):
         self._loop_transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
         self._host = address_of(transport.get_extra_info("sockname"))
         self._peer = address_of(transport.get_extra_info("peername"))
-        self.write = self._loop_transport.write
         try:
-            self._attach()
+            self._open()
         except Exception:
             _log.failure("No protocol for the connection with {peer}", peer=self._peer)
             self.abortConnection()
 
-    def _attach(self) -> None:
+    def _open(self) -> None:
+        """There is a connection: now, or once more than that is agreed on, it is the Twisted protocol's."""
+        self.write = self._loop_transport.write
+        built = self._attached()
+        if built is not None:
+            self.data_received = built.dataReceived
+            self._loop_transport.set_protocol(self)  # uvloop looks `data_received` up here, once
+            built.makeConnection(self)
+
+    def _attached(self) -> IProtocol | None:
+        """What the factory has built, which is not told yet; None where it refuses, and the connection ends."""
         built = self._factory.buildProtocol(self._peer)
         if built is None:
             self._refuse()
-            return
+            return None
         with suppress(OSError):  # the peer may be gone already, which is about to be told
             self._options.apply(self._socket())
         self.wrapped = built
-        self.data_received = built.dataReceived
-        self._loop_transport.set_protocol(self)  # uvloop looks `data_received` up here, once
-        built.makeConnection(self)
+        return built
 
     def _refuse(self) -> None:
         """Close without a byte, and without a reset: that may overtake the end of the peer's own connect."""
         self.disconnecting = True
-        self.data_received = self.write = _discard
+        self._silence()
         self._loop_transport.abort()
+
+    def _silence(self) -> None:
+        """Nothing is passed on any more, in either direction."""
+        self.data_received = self.write = discard
 
     def eof_received(self) -> None:
         self._loop_transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.data_received = self.write = _discard
+        self._silence()
         self._ended = self.disconnecting = True
         if self._producer is not None:
             self._producer.stopProducing()
@@ -178,10 +189,13 @@ class LoopTransport(asyncio.BaseProtocol):
         """Close when all that was written is sent, and a registered producer has been unregistered."""
         self.disconnecting = True
         if self._producer is None:
-            self.write = _discard
-            self._loop_transport.close()
+            self.write = discard
+            self._close()
         else:
             self._loop_transport.pause_reading()
+
+    def _close(self) -> None:
+        self._loop_transport.close()
 
     def abortConnection(self) -> None:
         """Close now, throw away what is not sent, and let the peer see a reset."""
@@ -190,12 +204,12 @@ class LoopTransport(asyncio.BaseProtocol):
         if not self._loop_transport.is_closing():
             self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._aborted = self.disconnecting = True
-        self.data_received = self.write = _discard
+        self._silence()
         self._loop_transport.abort()
 
     def loseWriteConnection(self) -> None:
         if not self.disconnecting:
-            self.write = _discard
+            self.write = discard
             self._loop_transport.write_eof()
 
     def pauseProducing(self) -> None:
@@ -204,6 +218,11 @@ class LoopTransport(asyncio.BaseProtocol):
     def resumeProducing(self) -> None:
         if not self.disconnecting:
             self._loop_transport.resume_reading()
+
+    @property
+    def can_detach(self) -> bool:
+        """All there is to the connection is its socket."""
+        return True
 
     def detach(self) -> socket.socket:
         """Let go of the connection without ending it: it is whoever's has the socket. Nothing may be unsent.
@@ -214,7 +233,7 @@ class LoopTransport(asyncio.BaseProtocol):
         detached = socket.socket(fileno=os.dup(self._socket().fileno()))
         self._ended = self.disconnecting = True
         self._producer = self.wrapped = None
-        self.data_received = self.write = _discard
+        self._silence()
         self._loop_transport.abort()
         return detached
 
@@ -306,5 +325,5 @@ class _PulledProducer:
             self._transport.abortConnection()
 
 
-def _discard(_data: bytes) -> None:
+def discard(_data: bytes) -> None:
     """Where bytes go before a connection is made and after it is closed."""
