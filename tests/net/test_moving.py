@@ -239,3 +239,17 @@ def test_whom_nobody_takes_is_closed(way: Way) -> None:
     sockets: Any = {side: Socket(side) for side in moved.sockets}
     moved._replace(sockets=sockets).close()
     assert sorted(closed) == [Side.CLIENT, ORIGIN, TARGET]
+
+
+@pytest.mark.parametrize("side", [Side.CLIENT, Side.ORIGIN, Side.TARGET])
+def test_a_client_with_tls_on_one_of_its_connections_stays_and_goes_on_being_read(way: Way, side: Side) -> None:
+    """The keys are in this process; to keep it from being read would be for nothing."""
+    client, other = way.before.ready_client(), way.before.ready_client()
+    wire = client.wire if side is Side.CLIENT else client.clusters[side]
+    wire.can_detach = False
+    way.release()
+    assert way.left_behind == [1] and len(way.on_the_way) == 1
+    assert client.wire.is_read and way.before.worker.clients() == 1
+    write(client, 1)
+    way.arrive()
+    write(other, 1)

@@ -55,6 +55,7 @@ class Wire(StringTransport):
         """Bytes that the socket has not taken."""
         self._ticket: tuple[socket.socket, socket.socket] | None = None
         self._travelled = False
+        self.can_detach = True
 
     def connect(self) -> Wire:
         self.protocol.makeConnection(self)

@@ -149,11 +149,17 @@ class ClientConnection(Protocol):
         """Read nothing more from the client, so that nothing of it is under way soon; or go on reading."""
         self._flow.rest(is_on)
 
+    @property
+    def can_leave(self) -> bool:
+        """Its connections can change hands; those with TLS cannot."""
+        return all(transport.can_detach for transport in self._transports().values())
+
     def hand_over(self) -> Moved | None:
         """All that is needed to go on elsewhere, and the end here; nothing while something is under way."""
-        transports: dict[Side, Any] = {Side.CLIENT: self.transport}
-        transports.update((side, connection.transport) for side, connection in self._sides.items())
+        transports = self._transports()
         if self._anteroom is not None or any(transport.unsent() for transport in transports.values()):
+            return None
+        if not self.can_leave:
             return None
         handover = self.session.hand_over()
         if handover is None:
@@ -165,6 +171,10 @@ class ClientConnection(Protocol):
         self._end()
         self._worker.left(self)
         return Moved(handover, {side: transport.detach() for side, transport in transports.items()}, endpoints)
+
+    def _transports(self) -> dict[Side, Any]:
+        own: dict[Side, Any] = {Side.CLIENT: self.transport}
+        return own | {side: connection.transport for side, connection in self._sides.items()}
 
     def take_over(self, handover: Handover) -> None:
         """Go on with a session from elsewhere, whose connections are about to be given their transports."""

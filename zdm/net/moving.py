@@ -2,7 +2,8 @@
 
 A client that is to leave is not read any more once it was let in, so that it comes to rest; it is looked at every few
 milliseconds until nothing of it is under way. Its connections stay as they are: only the descriptors change hands, and
-what is sent meanwhile waits in the kernel. Where a session goes to, its clusters are attached before the client.
+what is sent meanwhile waits in the kernel. Where a session goes to, its clusters are attached before the client. A
+client with TLS on one of its connections stays where the keys are, and goes on being read.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ class Departures:
 
     def _look(self) -> None:
         for client in list(self._clients()):
-            if client.session.phase is Phase.READY:
+            if client.session.phase is Phase.READY and client.can_leave:
                 client.rest(True)
                 moved = client.hand_over()
                 if moved is not None:
                     self._give(moved)
         staying = [client for client in self._clients() if client.session.phase is not Phase.CLOSED]
-        if (staying or self._expects()) and self._clock.seconds() < self._until:
+        are_leaving = any(client.can_leave for client in staying)
+        if (are_leaving or self._expects()) and self._clock.seconds() < self._until:
             self._clock.callLater(LOOK_AGAIN, self._look)
             return
         for client in staying:
