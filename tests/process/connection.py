@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 
@@ -20,9 +21,12 @@ class Closed(Exception):
 class CqlConnection:
     """One connection to the proxy, or straight to a node. Streams are the test's own business."""
 
-    def __init__(self, host: str, port: int, version: int = 4) -> None:
+    def __init__(self, host: str, port: int, version: int = 4, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` OSError where the handshake fails."""
         self.version = version
         self._socket = socket.create_connection((host, port), timeout=PATIENCE)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._received = b""
         self._early: list[Answer] = []
 

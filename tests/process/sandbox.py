@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,11 @@ NOBODY: Login = ("", "")
 class SandboxCluster:
     """One of the two; it has one node."""
 
-    def __init__(self, name: str, host: str, port: int, control: str, login: Login) -> None:
+    def __init__(
+        self, name: str, host: str, port: int, control: str, login: Login, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.name, self.host, self.port, self.login = name, host, port, login
+        self._tls = tls
         self._url = f"{control}/clusters/{name}"
         self._http = requests.Session()
         self._direct: CqlConnection | None = None
@@ -62,7 +66,7 @@ class SandboxCluster:
     def query(self, text: str) -> list[tuple[Any, ...]]:
         """Execute a statement past the proxy; its rows, if it has some."""
         if self._direct is None or self._direct.is_cut():
-            self._direct = CqlConnection(self.host, self.port).ready(*self.login)
+            self._direct = CqlConnection(self.host, self.port, tls=self._tls).ready(*self.login)
         answer = self._direct.ask(frames.query(0, text))
         return answer.rows if answer.kind == 2 else []
 
@@ -91,8 +95,11 @@ class Sandbox:
         target_login: Login = NOBODY,
         ports: tuple[int, int] = (0, 0),
         offers: Sequence[str] = (),
+        options: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "zdm.sandbox", "--control", f"{ORIGIN}:0"]
+        """`options` may put the nodes under TLS, and `tls` is then how the tests themselves connect to them."""
+        command = [sys.executable, "-m", "zdm.sandbox", "--control", f"{ORIGIN}:0", *options]
         for name, host, port, login in (
             ("origin", ORIGIN, ports[0], origin_login),
             ("target", TARGET, ports[1], target_login),
@@ -106,8 +113,8 @@ class Sandbox:
         found = re.search(r"origin=\S+:(\d+) target=\S+:(\d+) control=(\S+)", line)
         assert found is not None, line
         control = f"http://{found[3]}"
-        self.origin = SandboxCluster("origin", ORIGIN, int(found[1]), control, origin_login)
-        self.target = SandboxCluster("target", TARGET, int(found[2]), control, target_login)
+        self.origin = SandboxCluster("origin", ORIGIN, int(found[1]), control, origin_login, tls)
+        self.target = SandboxCluster("target", TARGET, int(found[2]), control, target_login, tls)
         self.clusters = (self.origin, self.target)
 
     def calm(self) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import ssl
 import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
+from zdm.net.endpoints import install_reactor
 from zdm.protocol.compression import LZ4, SNAPPY
 from zdm.protocol.versions import BODY_VERSIONS, V3, V4
 from zdm.sandbox.clusters import Credentials, SandboxCluster
+from zdm.sandbox.secure_port import node_context
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -85,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}-salt", default="", metavar="TEXT", help=f"makes {name}'s prepared ids differ from the real ones"
         )
+        for part, meaning in (
+            ("cert", "certificate (PEM): with it and its key the nodes speak TLS"),
+            ("key", "key of that certificate (PEM)"),
+            ("client-ca", "authority (PEM) that must have signed the certificates of clients"),
+        ):
+            parser.add_argument(f"--{name}-tls-{part}", default="", metavar="FILE", help=f"{name}'s {meaning}")
     parser.add_argument(
         "--nodes", type=_count, default=1, metavar="N", help="nodes per cluster, each at the next address (1)"
     )
@@ -98,6 +107,11 @@ def _addresses(first: tuple[str, int], nodes: int) -> list[tuple[str, int]]:
     host, port = first
     network, _, last = host.rpartition(".")
     return [(f"{network}.{int(last) + index}", port) for index in range(nodes)]
+
+
+def _tls(options: dict[str, Any], name: str) -> ssl.SSLContext | None:
+    certificate, key, client_ca = (options[f"{name}_tls_{part}"] for part in ("cert", "key", "client_ca"))
+    return node_context(certificate, key, client_ca) if certificate else None
 
 
 def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
@@ -116,6 +130,7 @@ def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
             compression=options[f"{name}_compression"],
             credentials=options[f"{name}_auth"],
             prepared_salt=options[f"{name}_salt"].encode(),
+            tls=_tls(options, name),
         )
         clusters.append(cluster)
     return clusters
@@ -123,12 +138,18 @@ def build(arguments: argparse.Namespace, reactor: Any) -> list[SandboxCluster]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status, 1 if a port can't be opened."""
+    if arguments.origin_tls_cert or arguments.target_tls_cert:
+        install_reactor()
     from twisted.internet import reactor
 
     from zdm.sandbox.control import ControlSite  # klein brings the reactor with it: not before somebody runs this
 
     runner: Any = reactor
-    clusters = build(arguments, runner)
+    try:
+        clusters = build(arguments, runner)
+    except OSError as unusable:
+        print(f"sandbox cannot start: TLS: {unusable}", file=sys.stderr, flush=True)
+        return 1
     control = ControlSite(clusters, runner) if arguments.control else None
     status = [0]
 

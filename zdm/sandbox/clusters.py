@@ -11,11 +11,13 @@ In process:
     await cluster.stop()
 
 `clock` gives seconds since the epoch and may be a test's own: expiry and default timestamps come from it.
-`protocol_versions` (of 3, 4 and 5) and `compression` (of lz4 and snappy) are what the nodes offer and take.
+`protocol_versions` (of 3, 4 and 5) and `compression` (of lz4 and snappy) are what the nodes offer and take. With `tls`
+they speak nothing else, and need the reactor of `zdm.net.endpoints`.
 """
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,6 +61,7 @@ class SandboxCluster:
         datacenter: str = "datacenter1",
         rack: str = "rack1",
         prepared_salt: bytes = b"",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.reactor = reactor
@@ -71,6 +74,7 @@ class SandboxCluster:
         self.datacenter = datacenter
         self.rack = rack
         self.prepared_salt = prepared_salt
+        self.tls = tls
         self.prepared: dict[bytes, PreparedStatement] = {}
         self.faults = Faults()
         self.schema = Schema(name)

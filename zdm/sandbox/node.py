@@ -40,6 +40,7 @@ from zdm.sandbox.coordinator import Coordinator
 from zdm.sandbox.failures import Failure, protocol_error
 from zdm.sandbox.faults import Fault, RequestRecord
 from zdm.sandbox.framing import Framing
+from zdm.sandbox.secure_port import listen_with_tls
 
 if TYPE_CHECKING:
     from zdm.sandbox.clusters import SandboxCluster
@@ -305,8 +306,12 @@ class Node:
         self.resume()
         if self._listening is not None:
             return succeed(None)
-        endpoint = TCP4ServerEndpoint(self.cluster.reactor, self.port, _LISTEN_BACKLOG, self.host)
-        opened: Deferred[Any] = endpoint.listen(_Connections(self))
+        opened: Deferred[Any]
+        if self.cluster.tls is not None:
+            opened = listen_with_tls(_Connections(self), self.host, self.port, _LISTEN_BACKLOG, self.cluster.tls)
+        else:
+            endpoint = TCP4ServerEndpoint(self.cluster.reactor, self.port, _LISTEN_BACKLOG, self.host)
+            opened = endpoint.listen(_Connections(self))
         return opened.addCallback(self._opened)
 
     def _opened(self, listening: Any) -> None:
