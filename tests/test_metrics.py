@@ -349,3 +349,14 @@ GO_NUMBERS = [
 def test_numbers_read_as_go_prints_them(value: float, text: str) -> None:
     """Some peer tests compare lines as text; Prometheus itself would take any form."""
     assert go_number(value) == text
+
+
+def test_certificates_are_shown_by_how_long_they_last() -> None:
+    """An alert on less than a week costs nothing; nothing is shown where nothing is under TLS."""
+    text = render(Meter(), "zdm", seconds_left={"proxy": 86400.7, "origin": -5.2})
+    assert "# TYPE zdm_tls_certificate_expiry_seconds gauge\n" in text
+    assert (
+        'zdm_tls_certificate_expiry_seconds{cluster="origin"} -5\n'
+        'zdm_tls_certificate_expiry_seconds{cluster="proxy"} 86400\n'
+    ) in text
+    assert "tls_certificate" not in render(Meter(), "zdm")

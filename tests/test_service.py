@@ -21,10 +21,12 @@ from twisted.internet.testing import StringTransport
 
 from tests import frames
 from tests.at_once import at_once
+from tests.authority import Authority
 from tests.net.nodes import Lines, Network
 from tests.net.ports import Ports
 from tests.net.wires import Wire
 from zdm.admin.switch import TargetState
+from zdm.certificates import tls_plans
 from zdm.config import Config
 from zdm.core.commands import Recognition
 from zdm.core.credentials import Credentials
@@ -32,6 +34,7 @@ from zdm.core.target_mode import TargetMode
 from zdm.net.threads import Run
 from zdm.service import ProxyService
 from zdm.state_file import SavedState, StateFile, TargetRecord
+from zdm.tls_ends import NO_TLS, TlsEnds
 from zdm.workers import Worker
 
 PORT, METRICS = 9999, 9998
@@ -60,7 +63,7 @@ class Reactor:
 class World:
     """A service between two clusters of one node each, all in memory."""
 
-    def __init__(self, saved: SavedState | None = None, run: Run = at_once, **keys: Any) -> None:
+    def __init__(self, saved: SavedState | None = None, run: Run = at_once, tls: bool = False, **keys: Any) -> None:
         self.network, self.ports, self.log = Network(), Ports(), Lines()
         self.origin, self.target = self.network.add(1), self.network.add(11)
         self.reactor = Reactor(self.network.clock)
@@ -71,8 +74,9 @@ class World:
         log: Any = self.log
         self.config = self.reread = config
         self.service = ProxyService(
-            config, log, self.reactor, self.network.endpoint, self.ports.at, saved, run=run, reread=lambda: self.reread
-        )
+            config, log, self.reactor, lambda _: self.network.endpoint, self.ports.at, saved, run=run,
+            reread=lambda: self.reread, tls=TlsEnds(tls_plans(config)) if tls else NO_TLS,
+        )  # fmt: skip
         self.messages: list[str] = []
 
     def start(self) -> World:
@@ -520,6 +524,7 @@ print(type(reactor).__name__, type(reactor._asyncioEventloop).__module__, code)
 """
 ENTRIES = (
     "zdm.cli",
+    "zdm.program",
     "zdm.service",
     "zdm.check",
     "zdm.supervisor",
@@ -573,6 +578,54 @@ def test_a_file_that_cannot_be_used_ends_the_start_as_a_wrong_configuration_does
     last = done.stderr.splitlines()[-1]
     assert "level=error" in last and f"the {place} file {tmp_path}/missing/{place} cannot be written" in last
     assert "Traceback" not in done.stderr
+
+
+# Certificates
+
+
+def secured(directory: Path) -> dict[str, Any]:
+    """The keys of a listener under TLS, whose files are not there yet."""
+    return {f"proxy_tls_{name}_path": str(directory / f"own.{end}") for name, end in TLS_FILES}
+
+
+TLS_FILES = (("ca", "ca"), ("cert", "crt"), ("key", "key"))
+
+
+def write_certificates(directory: Path) -> None:
+    authority = Authority()
+    authority.sign("127.0.40.1").write(directory, "own")
+    (directory / "own.ca").write_bytes(authority.pem())
+
+
+def test_a_start_without_its_certificates_is_tried_again(tmp_path: Path) -> None:
+    """Nothing listens before they are there, and nobody has to start it anew when they are."""
+    world = World(tls=True, **secured(tmp_path)).start()
+    (line,) = world.told("Couldn't start proxy:")
+    assert line == (
+        f"Couldn't start proxy: ZDM_PROXY_TLS_CA_PATH ({tmp_path}/own.ca) cannot be read: No such file or directory."
+    )
+    assert not world.listens
+    write_certificates(tmp_path)
+    world.pass_time(1)
+    assert world.listens
+    texts: list[str | None] = []
+    text: Any = world.service.metrics_text()
+    text.addCallback(texts.append)
+    assert 'zdm_tls_certificate_expiry_seconds{cluster="proxy"} 3.15' in str(texts[0])
+    world.stop()
+    assert world.network.clock.getDelayedCalls() == []
+
+
+def test_a_hang_up_is_a_reason_to_look_at_the_certificates(tmp_path: Path) -> None:
+    """As with other servers; what is in the files is no part of the configuration that is read again."""
+    write_certificates(tmp_path)
+    world = World(tls=True, **secured(tmp_path)).start()
+    write_certificates(tmp_path)
+    world.service.hung_up()
+    world.pass_time(0)
+    world.pass_time(1)
+    (told,) = world.told("New connections")
+    assert told.startswith("New connections use the changed TLS files: ZDM_PROXY_TLS_CA_PATH (")
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

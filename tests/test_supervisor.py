@@ -77,7 +77,7 @@ class World:
         self.supervisor = Supervisor(
             self.config,
             proxy_topology(self.config),
-            self.network.endpoint,
+            lambda _: self.network.endpoint,
             self.network.clock,
             log,
             self.state,

@@ -12,7 +12,9 @@ A map, from the inside out; an inner ring never imports an outer one (tests/test
             zdm.state_file, zdm.lasting_state   what survives a restart
             zdm.sandbox    CQL nodes inside one process, for the demo and for tests
             zdm.config     configuration from the environment or a YAML file;  zdm.log  log lines
+            zdm.certificates, zdm.tls_ends   what is under TLS, and with which certificates
     ring 4  zdm.service    puts the parts together;  zdm.supervisor, zdm.workers  control plane and data plane
+            zdm.program    runs them
             zdm.target_switch   whether target takes part: what was asked for, and what is
             zdm.cli        the command line;  zdm.target_command  `zdm-proxy target`
 

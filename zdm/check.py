@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from zdm.certificates import Certificates, tls_plans
 from zdm.check_report import COULD_NOT_START, Report, print_report, report_json
 from zdm.cluster_findings import ClockReading, examine, findings_of_both
 from zdm.config import Config
@@ -26,10 +27,13 @@ from zdm.findings import error, local_findings, warning
 from zdm.lasting_state import read_state
 from zdm.net.control import ControlConnection, ControlError, ControlSettings
 from zdm.net.endpoints import install_reactor
+from zdm.net.threads import Run, in_threads_of
+from zdm.net.tls_files import TlsFileError, UnreadableFileError
 from zdm.settings import proxy_topology
-from zdm.sockets import dialling
+from zdm.sockets import dialling, socket_options
 from zdm.state_file import UnusableFileError
 from zdm.target_switch import disable_refusal
+from zdm.tls_ends import TlsEnds
 
 PATIENCE: Final = 10.0
 """Seconds for a cluster to be connected to: somebody is waiting for the answer."""
@@ -85,20 +89,39 @@ class _Quiet:
 class Check:
     """One run over both clusters; `console` is told of what takes time."""
 
-    def __init__(self, config: Config, reactor: Any, console: Console) -> None:
+    def __init__(self, config: Config, reactor: Any, console: Console, run: Run | None = None) -> None:
         self._config: Final = config
         self._reactor: Final = reactor
         self._console: Final = console
+        self._run: Final = run or in_threads_of(reactor)
+        self._tls: Final = TlsEnds(tls_plans(config))
 
     async def run(self) -> Report:
         """Everything that was found."""
         report = self._at_start()
         report.findings += local_findings(self._config)
+        await self._load_certificates(report)
         clocks: dict[Side, ClockReading] = {}
         for side in CLUSTERS:
             await self._look_at(side, report, clocks)
         report.findings += findings_of_both(report.views, clocks)
         return report
+
+    async def _load_certificates(self, report: Report) -> None:
+        """Without them nothing can be connected to that is to be under TLS."""
+        quiet = _Quiet()
+        certificates = Certificates(tls_plans(self._config), self._tls, self._run, self._reactor, quiet)
+        try:
+            await certificates.load()
+        except UnreadableFileError:
+            pass  # among the findings already
+        except TlsFileError as unusable:
+            report.findings.append(error("PROXY", str(unusable)))
+        finally:
+            certificates.close()
+        report.findings += [warning("PROXY", trouble) for trouble in quiet.troubles]
+        for name, seconds in certificates.seconds_left().items():
+            self._console.print(f"TLS, {name}: certificates are valid for {seconds / 86400:.0f} days", highlight=False)
 
     def _at_start(self) -> Report:
         """As the proxy would start with it; a file that cannot be used keeps it from starting."""
@@ -112,7 +135,7 @@ class Check:
 
     async def _look_at(self, side: Side, report: Report, clocks: dict[Side, ClockReading]) -> None:
         settings = control_settings(self._config, side, proxy_topology(self._config))
-        dial = self._dial(min(settings.client.connect_timeout, PATIENCE))
+        dial = self._dial(side, min(settings.client.connect_timeout, PATIENCE))
         self._console.print(f"{side.name}: connecting to {', '.join(settings.contact_points)} port {settings.port} ...")
         is_needed = side is Side.ORIGIN or report.is_enabled is not False
         view = await self._reach(side, settings, dial, report, is_needed)
@@ -124,8 +147,8 @@ class Check:
         if clock is not None:
             clocks[side] = clock
 
-    def _dial(self, timeout: float) -> Callable[[str, int], IStreamClientEndpoint]:
-        dial = dialling(self._config)
+    def _dial(self, side: Side, timeout: float) -> Callable[[str, int], IStreamClientEndpoint]:
+        dial = dialling(socket_options(self._config), self._tls)(side)
         return lambda host, port: dial(host, port, timeout)
 
     async def _reach(

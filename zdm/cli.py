@@ -113,7 +113,7 @@ def _with_configuration(options: argparse.Namespace) -> int:
         from zdm import check
 
         return check.run(config, options.json, options.strict)
-    from zdm import service
+    from zdm import program
 
     profiles = Profiles(options.cpu_profile, options.mem_profile)
     try:
@@ -121,7 +121,7 @@ def _with_configuration(options: argparse.Namespace) -> int:
     except OSError as failed:
         log.error(f"Could not create the CPU profile {profiles.cpu}: {failed.strerror}. Aborting startup.")
         return PROFILE_ERROR
-    return service.run(config, log, read, profiles)
+    return program.run(config, log, read, profiles)
 
 
 def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
@@ -131,6 +131,7 @@ def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
         serves_nobody,
         unknown_variables,
         unknown_yaml_keys,
+        weak_tls,
         without_effect,
     )
 
@@ -146,6 +147,8 @@ def _warn(log: ProcessLog, config: Config, config_file: str | None) -> None:
     unknown = unknown_yaml_keys(config_file) if config_file else unknown_variables()
     if unknown:
         log.warn(f"Names in {config_file or 'the environment'} that are no keys, ignored: {', '.join(unknown)}")
+    for line in weak_tls(config):
+        log.warn(line)
     nobody = serves_nobody(config)
     if nobody:
         log.warn(nobody)

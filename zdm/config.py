@@ -23,7 +23,7 @@ from zdm.configuration.sources import (
     read_yaml,
     unknown_variables,
 )
-from zdm.configuration.support import not_yet_honoured, serves_nobody, without_effect
+from zdm.configuration.support import not_yet_honoured, serves_nobody, weak_tls, without_effect
 
 __all__ = [
     "KEYS",
@@ -40,6 +40,7 @@ __all__ = [
     "serves_nobody",
     "unknown_variables",
     "unknown_yaml_keys",
+    "weak_tls",
     "without_effect",
 ]
 

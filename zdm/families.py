@@ -35,12 +35,28 @@ class _NodeShown(NamedTuple):
     samples: Callable[[NodeMeter], Samples]
 
 
-def render(meter: Meter, prefix: str, workers: Mapping[int, Meter] | None = None) -> str:
+def render(
+    meter: Meter,
+    prefix: str,
+    workers: Mapping[int, Meter] | None = None,
+    seconds_left: Mapping[str, float] | None = None,
+) -> str:
     """The text form 0.0.4 of all families of `meter`, each name under `prefix` and an underscore, if there is one.
 
-    `workers` are the parts that `meter` is the sum of, where there are several.
+    `workers` are the parts that `meter` is the sum of, where there are several; `seconds_left` is of certificates.
     """
-    return render_families([*families(meter), *node_families(meter), *worker_families(workers or {})], prefix)
+    more = [*worker_families(workers or {}), certificate_family(seconds_left or {})]
+    return render_families([*families(meter), *node_families(meter), *more], prefix)
+
+
+def certificate_family(seconds_left: Mapping[str, float]) -> Family:
+    """By cluster, `proxy` for the listener, how long certificates are valid: of what is under TLS."""
+    return Family(
+        "tls_certificate_expiry_seconds",
+        "gauge",
+        "Number of seconds until the certificates in use for TLS expire, negative once they have",
+        [Sample((("cluster", name),), int(seconds)) for name, seconds in seconds_left.items()],
+    )
 
 
 def families(meter: Meter) -> list[Family]:

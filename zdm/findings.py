@@ -64,6 +64,7 @@ def local_findings(config: Config) -> list[Finding]:
 def _files(config: Config) -> Iterator[Finding]:
     """TLS files and bundles have to be there; keys and secrets are nobody else's business."""
     secret_files = [f"{secret}_file" for secret in SECRETS]
+    secret_files += [key for key in KEYS if key.endswith("_passphrase_file")]
     for key in KEYS:
         path = getattr(config, key) if key.endswith("_path") or key in secret_files else ""
         if not path:

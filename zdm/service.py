@@ -8,9 +8,7 @@ configuration read again (`zdm.rereading`).
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -20,46 +18,39 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from zdm.activation import activated
 from zdm.admin.access import SHUT, Access
 from zdm.admin.health import Health
+from zdm.certificates import Certificates, tls_plans
 from zdm.config import Config
 from zdm.core.clusters import Side
 from zdm.core.prepared import PreparedCache
 from zdm.core.snapshot import Snapshot
-from zdm.cpus import allowed_cpus
 from zdm.families import render
-from zdm.lasting_state import LastingState, at_start, inherited
+from zdm.lasting_state import LastingState
 from zdm.log import Log
-from zdm.net.adopted import Gate
-from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlError
-from zdm.net.endpoints import ClientEndpoint, ServerEndpoint, attach_accepted, install_reactor
+from zdm.net.endpoints import ServerEndpoint, attach_accepted
 from zdm.net.logins import AcceptedLogins
+from zdm.net.session_host import EndpointsOf
 from zdm.net.threads import Run, in_threads_of, in_time
-from zdm.notifying import notifier
-from zdm.profiling import NONE, Profiles, profiled
+from zdm.net.tls_files import TlsFileError
 from zdm.rereading import Rereading
 from zdm.settings import new_meter, proxy_topology
-from zdm.sockets import dialling, handing, listening, raise_file_limit, socket_options
-from zdm.state_file import SavedState, UnusableFileError
-from zdm.succession import Lineage, Succession, adopting
+from zdm.sockets import raise_file_limit, socket_options
+from zdm.state_file import SavedState
+from zdm.succession import Lineage, Succession
 from zdm.supervisor import ListeningFactory, Supervisor
 from zdm.target_switch import TargetSwitch, disable_refusal
-from zdm.upgrade.estate import UnknownEstateError, received
-from zdm.upgrade.incoming import Incoming
-from zdm.upgrade.outgoing import beginner
+from zdm.tls_ends import NO_TLS, TlsEnds, TlsSetups
 from zdm.upgrade.roles import Movable, OwnWorker
-from zdm.worker_process.channel import adopt
 from zdm.worker_process.crew import Crew, Launch
-from zdm.worker_process.launch import launcher, worker_settings
+from zdm.worker_process.launch import worker_settings
 from zdm.workers import Worker, WorkerRole
 
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 10.0
 _FILES_LIMIT: Final = 5.0
 _FAILED: Final = 1
-_UNUSABLE: Final = 255  # as a configuration that cannot be used
 
 
 ALONE: Final = Lineage()
@@ -81,19 +72,22 @@ class ProxyService:
         config: Config,
         log: Log,
         reactor: Any,
-        connecting: EndpointFactory = ClientEndpoint,
+        connecting: EndpointsOf,
         listening: ListeningFactory = ServerEndpoint,
         saved: SavedState | None = None,
         run: Run | None = None,
         staff: Staff | None = None,
         lineage: Lineage = ALONE,
         reread: Callable[[], Config] | None = None,
+        entrance: ListeningFactory | None = None,
+        tls: TlsEnds = NO_TLS,
     ) -> None:
         """`connecting` and `listening` are the ways to other hosts and to addresses of this one.
 
         `saved` is what the process before has left, `run` where work goes that takes long: threads of the reactor.
-        `lineage` is what an upgrade needs.
-        `reread` gives the configuration as it is now where it came from.
+        `lineage` is what an upgrade needs. `reread` gives the configuration as it is now where it came from.
+        `entrance` is the way to listen for clients, where they come in otherwise than who calls by HTTP. `tls` is what
+        all these use, and gets its certificates from here.
         """
         from zdm.admin.app import AdminApp  # not before the reactor is installed: Klein imports it
         from zdm.admin.server import AdminServer
@@ -110,12 +104,13 @@ class ProxyService:
         self._state: Final = LastingState(saved, config.state_file, run, reactor, log)
         self._logins: Final = AcceptedLogins(run, log, saved.logins, self._state.save_soon)
         self._state.logins = self._logins.records
-        entrance = listening if staff is None else staff.entrance
+        entrance = (entrance or listening) if staff is None else staff.entrance
         size = 1 if staff is None else staff.size
         self._supervisor: Final = Supervisor(
             config, self._topology, connecting, reactor, log, self._state, entrance, size
         )
         self._crew: Final = None if staff is None else self._new_crew(staff)
+        self._certificates: Final = Certificates(tls_plans(config), tls, run, reactor, log, self._tell_certificates)
         self.target: Final = TargetSwitch(config, self._state, self._supervisor, run, reactor, log, self._hurry)
         address, port = config.metrics_address, config.metrics_port
         self._access: Final = Access(address, config.admin_bearer())
@@ -139,7 +134,9 @@ class ProxyService:
         prefix = self._config.metrics_prefix
         crew = self._crew
         return self._worker.scrape().addCallback(
-            lambda meter: render(meter, prefix, crew.by_worker() if crew is not None else None)
+            lambda meter: render(
+                meter, prefix, crew.by_worker() if crew is not None else None, self._certificates.seconds_left()
+            )
         )
 
     def health(self) -> Health | None:
@@ -173,9 +170,10 @@ class ProxyService:
         ending.addBoth(lambda _: self._reactor.stop())
 
     def hung_up(self) -> None:
-        """Read the configuration again, and apply what can be."""
+        """Read the configuration again, and apply what can be; and look at the files of certificates."""
         if not self._is_stopping:
             self._rereading.again()
+            self._certificates.hurry()
 
     def _reconfigure(self, config: Config) -> None:
         self._config = config
@@ -245,7 +243,7 @@ class ProxyService:
     async def _try_to_start(self, delay: float) -> bool:
         try:
             await self._start_once()
-        except (ControlError, CannotListenError) as failed:
+        except (ControlError, CannotListenError, TlsFileError) as failed:
             self._log.error(f"Couldn't start proxy: {failed}.")
             self._log.warn(f"Couldn't start proxy, retrying in {delay:.1f}s: {failed}.")
             return False
@@ -253,6 +251,7 @@ class ProxyService:
 
     async def _start_once(self) -> None:
         config, log = self._config, self._log
+        await self._certificates.load()
         snapshot = await self._supervisor.open()
         worker = self._worker_with(snapshot)
         await self._supervisor.listen(worker)
@@ -265,6 +264,10 @@ class ProxyService:
             f"Proxy connected and ready to accept queries on {config.proxy_listen_address}:{config.proxy_listen_port}"
         )
         log.info("Proxy started. Waiting for SIGINT/SIGTERM to shutdown.")
+
+    def _tell_certificates(self, setups: TlsSetups) -> None:
+        if self._crew is not None:
+            self._crew.secure(setups)
 
     def _worker_with(self, snapshot: Snapshot) -> WorkerRole:
         """Nothing may be awaited between this and `Supervisor.listen`: what changes meanwhile would reach nobody."""
@@ -337,6 +340,7 @@ class ProxyService:
         if self._crew is not None:
             await self._crew.close()
         self._supervisor.close()
+        self._certificates.close()
         await self._files_written()
         log.info("Proxy shutdown complete.")
         await self._admin.stop()
@@ -353,46 +357,3 @@ class ProxyService:
 
     def _drain_limit(self) -> float:
         return self._config.proxy_drain_timeout_ms / 1000
-
-
-def run(config: Config, log: Log, reread: Callable[[], Config], profiles: Profiles = NONE) -> int:
-    """Run the proxy until a signal ends it; the exit code. `reread` gives the configuration as it is now."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until it can be heeded
-    try:
-        given = received()
-        saved = at_start(config, log) if given is None else inherited(config, given.saved)
-    except (UnusableFileError, UnknownEstateError) as unusable:
-        log.error(f"Error at startup: {unusable} Aborting startup.")
-        return _UNUSABLE
-    install_reactor()
-    from twisted.internet import reactor
-
-    count = config.worker_count() or allowed_cpus()
-    threads = in_threads_of(reactor)
-    gate = Gate(is_open=given is None)
-    incoming = None if given is None else Incoming(gate, log)
-    listeners = activated(config, log) if given is None else given.listeners
-    way = adopting(listening(config), listeners, gate, socket_options(config))
-    staff = Staff(count, launcher(reactor, threads, profiles), adopting(handing(config), listeners, gate, None))
-    lineage = Lineage(beginner(threads), incoming, notifier(log))
-    service = ProxyService(
-        config, log, reactor, dialling(config), way, saved, threads, staff if count > 1 else None, lineage, reread
-    )
-
-    def begin() -> None:
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, service.stop)
-        loop.add_signal_handler(signal.SIGHUP, service.hung_up)
-        loop.add_signal_handler(signal.SIGUSR2, service.upgrade)
-        if given is not None:
-            with given.channel:
-                adopt(reactor, given.channel, incoming)
-        log.info("SIGINT/SIGTERM listener started.")
-        service.start()
-
-    # callWhenRunning would be a moment too early: the loop that signals are told to does not run yet
-    reactor.callLater(0, begin)
-    with profiled(profiles, log):
-        reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]  # the interface lacks what reactors take
-    return service.exit_code

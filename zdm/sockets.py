@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from zdm.config import Config
 from zdm.log import Log
 from zdm.net.accepting import HandingEndpoint
-from zdm.net.cluster import EndpointFactory
 from zdm.net.endpoints import ClientEndpoint, ServerEndpoint
+from zdm.net.reception import Reception
+from zdm.net.session_host import EndpointsOf
 from zdm.net.transport import SocketOptions
+from zdm.tls_ends import NO_TLS, TlsEnds
+
+if TYPE_CHECKING:  # workers have no use for it
+    from zdm.config import Config
 
 _FILES_PER_CLIENT: Final = 3
 _OTHER_FILES: Final = 64
@@ -27,16 +31,17 @@ def socket_options(config: Config) -> SocketOptions:
     return SocketOptions(config.tcp_nodelay, seconds, config.tcp_keepalive_probes)
 
 
-def dialling(config: Config) -> EndpointFactory:
-    """The way to any host: an endpoint for a host, a port and a timeout in seconds."""
-    options = socket_options(config)
-    return lambda host, port, timeout: ClientEndpoint(host, port, timeout, options=options)
+def dialling(options: SocketOptions, tls: TlsEnds = NO_TLS) -> EndpointsOf:
+    """The way to the hosts of either cluster: an endpoint for a host, a port and a timeout in seconds."""
+    return lambda side: (
+        lambda host, port, timeout: ClientEndpoint(host, port, timeout, options=options, tls=tls.of(side))
+    )
 
 
-def listening(config: Config) -> Callable[[str, int], ServerEndpoint]:
-    """The way to listen: an endpoint for a host and a port."""
+def listening(config: Config, reception: Reception | None = None) -> Callable[[str, int], ServerEndpoint]:
+    """The way to listen: an endpoint for a host and a port, where a `reception` has those come in who have TLS."""
     options, backlog = socket_options(config), config.proxy_listen_backlog
-    return lambda host, port: ServerEndpoint(host, port, backlog, options)
+    return lambda host, port: ServerEndpoint(host, port, backlog, options, reception)
 
 
 def handing(config: Config) -> Callable[[str, int], HandingEndpoint]:

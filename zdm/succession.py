@@ -19,6 +19,7 @@ from zdm.lasting_state import LastingState
 from zdm.log import Log
 from zdm.net.adopted import AdoptedEndpoint, Gate, duplicates
 from zdm.net.logins import AcceptedLogins
+from zdm.net.reception import Reception
 from zdm.net.threads import in_time
 from zdm.net.transport import SocketOptions
 from zdm.notifying import READY, STOPPING, Notify, main_process, silent
@@ -179,11 +180,12 @@ def adopting(
     listeners: Mapping[str, list[socket.socket]],
     gate: Gate,
     options: SocketOptions | None,
+    reception: Reception | None = None,
 ) -> Callable[[str, int], Any]:
     """The way to listen: at those of `listeners`, behind the gate, that are for the address; else at new ones."""
 
     def endpoint(host: str, port: int) -> Any:
         given = listeners.get(address_of(host, port))
-        return AdoptedEndpoint(given, gate, options) if given else listening(host, port)
+        return AdoptedEndpoint(given, gate, options, reception) if given else listening(host, port)
 
     return endpoint

@@ -31,9 +31,9 @@ from zdm.core.topology import ClusterView, ProxyTopology
 from zdm.facts import cluster_facts, control_settings, name_of, unseen_target_facts
 from zdm.lasting_state import LastingState
 from zdm.log import Log
-from zdm.net.cluster import EndpointFactory
 from zdm.net.control import ControlConnection, ControlError
 from zdm.net.endpoints import ServerEndpoint
+from zdm.net.session_host import EndpointsOf
 from zdm.protocol.compression import ALGORITHMS
 from zdm.settings import session_settings
 from zdm.workers import WorkerRole
@@ -70,7 +70,7 @@ class Supervisor:
         self,
         config: Config,
         topology: ProxyTopology,
-        endpoint_factory: EndpointFactory,
+        endpoints_of: EndpointsOf,
         clock: IReactorTime,
         log: Log,
         state: LastingState,
@@ -93,7 +93,7 @@ class Supervisor:
         self.controls: Final = {
             side: ControlConnection(
                 control_settings(config, side, topology),
-                self._endpoints_for(endpoint_factory, side),
+                self._endpoints_for(endpoints_of, side),
                 clock,
                 log,
                 self._changes_of(side),
@@ -271,8 +271,7 @@ class Supervisor:
         address = str(control.view.endpoint) if control.view else None
         return ControlHealth(address, control.failures, control.settings.failure_threshold)
 
-    def _endpoints_for(
-        self, endpoint_factory: EndpointFactory, side: Side
-    ) -> Callable[[str, int], IStreamClientEndpoint]:
+    def _endpoints_for(self, endpoints_of: EndpointsOf, side: Side) -> Callable[[str, int], IStreamClientEndpoint]:
         timeout = getattr(self._config, f"{name_of(side)}_connection_timeout_ms") / 1000
-        return lambda host, port: endpoint_factory(host, port, timeout)
+        endpoint = endpoints_of(side)
+        return lambda host, port: endpoint(host, port, timeout)

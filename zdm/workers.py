@@ -27,10 +27,10 @@ from zdm.core.topology import Endpoint
 from zdm.log import Log
 from zdm.metrics import Meter
 from zdm.net.client import ClientConnection
-from zdm.net.cluster import ClusterConnection, Dialer, EndpointFactory
+from zdm.net.cluster import ClusterConnection, Dialer
 from zdm.net.in_flight import InFlight, Share
 from zdm.net.moving import Attach, Departures, Moved, settle_in
-from zdm.net.session_host import Logins
+from zdm.net.session_host import EndpointsOf, Logins
 from zdm.net.turns import AttachTurns
 
 _QUIET: Final = 10.0
@@ -69,7 +69,7 @@ class Worker:
         prepared: PreparedCache,
         clock: IReactorTime,
         now: Callable[[], float],
-        endpoint_factory: EndpointFactory,
+        endpoints_of: EndpointsOf,
         timeouts: dict[Side, float],
         log: Log,
         refresh_schema: Callable[[], None],
@@ -86,7 +86,7 @@ class Worker:
         self.shared: Final = Shared(snapshot, meter, prepared, Generator(time_ns, urandom))
         self.clock: Final = clock
         self.now: Final = now
-        self.endpoint_factory: Final = endpoint_factory
+        self.endpoints_of: Final = endpoints_of
         self.log: Final = log
         self.refresh_schema: Final = refresh_schema
         self.logins: Final = logins
@@ -94,7 +94,8 @@ class Worker:
         self.turns: Final = AttachTurns(workers)
         self._on_change: Final = on_change
         self._dialers: Final = {
-            side: Dialer(endpoint_factory, clock, timeouts[side], partial(self._dial_failed, side)) for side in CLUSTERS
+            side: Dialer(endpoints_of(side), clock, timeouts[side], partial(self._dial_failed, side))
+            for side in CLUSTERS
         }
         self._clients: Final[dict[ClientConnection, None]] = {}
         self.in_flight: Final = InFlight(clock, snapshot.settings, self._shares, log)

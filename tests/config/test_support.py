@@ -13,6 +13,7 @@ from zdm.config import (
     not_yet_honoured,
     serves_nobody,
     unknown_variables,
+    weak_tls,
     without_effect,
 )
 
@@ -35,16 +36,14 @@ def test_defaults_ask_for_nothing_that_is_missing() -> None:
 @pytest.mark.parametrize(
     ("variables", "feature"),
     [
-        ({"ORIGIN_TLS_SERVER_CA_PATH": "/ca"}, "TLS to ORIGIN"),
         (
-            {f"TARGET_TLS_{name}_PATH": "/x" for name in ("SERVER_CA", "CLIENT_CERT", "CLIENT_KEY")},
-            "TLS to TARGET",
+            {"ORIGIN_SECURE_CONNECT_BUNDLE_PATH": "/b", "ORIGIN_CONTACT_POINTS": ""},
+            "secure connect bundles, here for ORIGIN",
         ),
         (
             {"TARGET_SECURE_CONNECT_BUNDLE_PATH": "/b", "TARGET_CONTACT_POINTS": ""},
-            "secure connect bundles and TLS to TARGET",
+            "secure connect bundles, here for TARGET",
         ),
-        ({f"PROXY_TLS_{name}_PATH": "/x" for name in ("CA", "CERT", "KEY")}, "TLS towards clients"),
     ],
 )
 def test_tls_that_would_not_happen_is_refused(
@@ -71,9 +70,50 @@ def test_a_control_version_that_is_not_spoken_is_refused(environment: Environmen
 
 
 def test_client_authentication_without_paths_is_no_tls(environment: Environment) -> None:
-    """The reference ignores the flag alone."""
+    """The reference ignores the flag alone, without a word."""
     environment(ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH="true")
-    assert not_yet_honoured(load()) == []
+    (line,) = weak_tls(load())
+    assert line.startswith("ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH is ignored, and clients connect without TLS")
+
+
+def test_names_that_are_not_checked_are_told_of_once(environment: Environment) -> None:
+    """The reference never checks them, so nobody who replaces it is to be refused for it; but nobody knows, either."""
+    environment(
+        ZDM_ORIGIN_TLS_SERVER_CA_PATH="/ca",
+        ZDM_TARGET_TLS_SERVER_CA_PATH="/ca",
+        ZDM_TARGET_TLS_VERIFY="Chain",
+    )
+    (line,) = weak_tls(load())
+    assert line.startswith("ZDM_ORIGIN_TLS_VERIFY is not set: of ORIGIN's certificates")
+    assert weak_tls(Config()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ORIGIN_TLS_VERIFY", "full"),
+        ("TARGET_TLS_VERIFY", "chain"),
+        ("ORIGIN_TLS_CLIENT_KEY_PASSPHRASE_FILE", "/p"),
+        ("TARGET_TLS_CLIENT_KEY_PASSPHRASE_FILE", "/p"),
+        ("PROXY_TLS_KEY_PASSPHRASE_FILE", "/p"),
+    ],
+)
+def test_a_protection_asked_for_in_vain_is_refused(environment: Environment, key: str, value: str) -> None:
+    """Whoever wants names checked believes that there is TLS; the reference has no such keys, so no start is kept."""
+    environment(**{f"ZDM_{key}": value})
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert f"ZDM_{key} has no meaning without ZDM_" in str(caught.value)
+
+
+def test_how_much_is_checked_is_one_of_two_words(environment: Environment) -> None:
+    """A word that is none must not mean the weaker one."""
+    environment(ZDM_ORIGIN_TLS_SERVER_CA_PATH="/ca", ZDM_ORIGIN_TLS_VERIFY="strict")
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert str(caught.value) == (
+        'invalid value for ZDM_ORIGIN_TLS_VERIFY; possible values are: full and chain [ZDM_ORIGIN_TLS_VERIFY="strict"]'
+    )
 
 
 def test_variables_that_are_no_keys_are_found(environment: Environment) -> None:

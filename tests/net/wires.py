@@ -287,7 +287,7 @@ class Stage:
             PreparedCache(others=others),
             self.clock,
             self.clock.seconds,
-            self.endpoint,
+            lambda _: self.endpoint,
             {ORIGIN: 5.0, TARGET: 5.0},
             log,
             lambda: self.refreshed.append(None),

@@ -53,7 +53,8 @@ class Running:
         }
         config, log = Config(**(wanted | keys)), self._log()
         reactor = _Reactor(self.network.clock)
-        self.service = ProxyService(config, log, reactor, self.network.endpoint, self.ports.at, None, run=at_once)
+        dial = self.network.endpoint
+        self.service = ProxyService(config, log, reactor, lambda _: dial, self.ports.at, None, run=at_once)
 
     @property
     def listens(self) -> bool:

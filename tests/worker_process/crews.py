@@ -28,6 +28,7 @@ from zdm.core.credentials import Credentials
 from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.metrics import Meter
 from zdm.net.transport import SocketOptions
+from zdm.tls_ends import TlsEnds
 from zdm.worker_process.crew import Crew
 from zdm.worker_process.hosted import HostedWorker, Ways
 from zdm.worker_process.remote import RemoteWorker
@@ -156,9 +157,9 @@ class RunningProcess:
 
     # Its clients and clusters
 
-    def ways(self, options: SocketOptions) -> Ways:
-        self.options = options
-        return Ways(self.endpoint, self.attach)
+    def ways(self, settings: WorkerSettings, tls: TlsEnds) -> Ways:
+        self.options, self.tls = settings.options, tls
+        return Ways(lambda _: self.endpoint, self.attach, self.attach)
 
     def endpoint(self, host: str, port: int, timeout: float) -> Dialled:
         self.attempts.append(Dialled(self.clock, host, port, timeout))

@@ -95,8 +95,8 @@ class Config(BaseSettings):
     origin_password: SecretStr = _key(SecretStr(""), "password of origin; required when the environment is read")
     origin_connection_timeout_ms: _Int = _key(30000, "limit of opening one connection to origin")
     origin_tls_server_ca_path: str = _key("", "certificate authority that signed origin's certificates (PEM)")
-    origin_tls_client_cert_path: str = _key("", "client certificate shown to origin (PEM)")
-    origin_tls_client_key_path: str = _key("", "key of that certificate (PEM)")
+    origin_tls_client_cert_path: str = _key("", "client certificate shown to origin (PEM or PKCS#12)")
+    origin_tls_client_key_path: str = _key("", "key of that certificate (PEM, or the same PKCS#12 file)")
     target_contact_points: str = _key("", "comma list of host names or IP addresses, without ports")
     target_port: _Int = _key(9042, "native protocol port of target")
     target_secure_connect_bundle_path: str = _key("", "Astra secure connect bundle of target")
@@ -105,16 +105,16 @@ class Config(BaseSettings):
     target_password: SecretStr = _key(SecretStr(""), "password of target; required when the environment is read")
     target_connection_timeout_ms: _Int = _key(30000, "limit of opening one connection to target")
     target_tls_server_ca_path: str = _key("", "certificate authority that signed target's certificates (PEM)")
-    target_tls_client_cert_path: str = _key("", "client certificate shown to target (PEM)")
-    target_tls_client_key_path: str = _key("", "key of that certificate (PEM)")
+    target_tls_client_cert_path: str = _key("", "client certificate shown to target (PEM or PKCS#12)")
+    target_tls_client_key_path: str = _key("", "key of that certificate (PEM, or the same PKCS#12 file)")
     proxy_listen_address: str = _key("localhost", "address that clients connect to")
     proxy_listen_port: _Int = _key(14002, "port that clients connect to")
     proxy_request_timeout_ms: _Int = _key(10000, "limit of a request, from arrival to answer")
     proxy_max_client_connections: _Int = _key(1000, "client connections at a time; one more is closed at once")
     proxy_max_stream_ids: _Int = _key(2048, "requests in flight per connection to a cluster")
     proxy_tls_ca_path: str = _key("", "certificate authority that clients' certificates are checked with (PEM)")
-    proxy_tls_cert_path: str = _key("", "certificate shown to clients (PEM)")
-    proxy_tls_key_path: str = _key("", "key of that certificate (PEM)")
+    proxy_tls_cert_path: str = _key("", "certificate shown to clients (PEM or PKCS#12)")
+    proxy_tls_key_path: str = _key("", "key of that certificate (PEM, or the same PKCS#12 file)")
     proxy_tls_require_client_auth: _Bool = _key(False, "clients must show a certificate")
     metrics_enabled: _Bool = _key(True, "serve /metrics")
     metrics_address: str = _key("localhost", "address of the HTTP server: metrics and health")
@@ -148,6 +148,19 @@ class Config(BaseSettings):
 
     origin_password_file: str = _key("", "file that holds origin_password, instead of it")
     target_password_file: str = _key("", "file that holds target_password, instead of it")
+    origin_tls_verify: str = _key(
+        "", "full: origin's certificates must be valid for the address that is dialled; chain, or empty: for any"
+    )
+    origin_tls_client_key_passphrase_file: str = _key(
+        "", "file that holds the passphrase of origin_tls_client_key_path"
+    )
+    target_tls_verify: str = _key(
+        "", "full: target's certificates must be valid for the address that is dialled; chain, or empty: for any"
+    )
+    target_tls_client_key_passphrase_file: str = _key(
+        "", "file that holds the passphrase of target_tls_client_key_path"
+    )
+    proxy_tls_key_passphrase_file: str = _key("", "file that holds the passphrase of proxy_tls_key_path")
     on_target_connection_lost: str = _key(
         "REATTACH", "REATTACH: clients stay, target is attached again; CLOSE: they go too"
     )

@@ -31,7 +31,10 @@ _CHOICES: Final = {
     "proxy_timeout_response": ("SILENT", "ERROR"),
     "log_format": ("logfmt", "json"),
     "target_enabled_at_start": ("true", "false", "last"),
+    "origin_tls_verify": ("full", "chain"),
+    "target_tls_verify": ("full", "chain"),
 }
+_MAY_BE_EMPTY: Final = frozenset({"origin_tls_verify", "target_tls_verify"})
 # key -> smallest and largest value with which the proxy can serve; port 0: one that is free
 _RANGES: Final = {
     "origin_port": (1, 65535),
@@ -86,6 +89,7 @@ def validate(config: Config) -> list[Fault]:
         _async_buckets,
         _contact_point_ports,
         _choices,
+        _tls_without_effect,
         _ranges,
         _functions,
         _workers,
@@ -206,6 +210,19 @@ def _tls(config: Config) -> Iterator[Fault]:
         yield _fault(config, f"incomplete Proxy TLS configuration: {text}", *keys)
 
 
+def _tls_without_effect(config: Config) -> Iterator[Fault]:
+    """Keys that the reference has not, so nobody is kept from starting as before; a protection is asked for in vain."""
+    for key, needed in (
+        ("origin_tls_verify", "origin_tls_server_ca_path"),
+        ("target_tls_verify", "target_tls_server_ca_path"),
+        ("origin_tls_client_key_passphrase_file", "origin_tls_client_key_path"),
+        ("target_tls_client_key_passphrase_file", "target_tls_client_key_path"),
+        ("proxy_tls_key_passphrase_file", "proxy_tls_key_path"),
+    ):
+        if getattr(config, key) and not getattr(config, needed):
+            yield _fault(config, f"{env_name(key)} has no meaning without {env_name(needed)}", key)
+
+
 def _modes(config: Config) -> Iterator[Fault]:
     for key, first, second in (
         ("primary_cluster", "ORIGIN", "TARGET"),
@@ -243,6 +260,8 @@ def _contact_point_ports(config: Config) -> Iterator[Fault]:
 
 def _choices(config: Config) -> Iterator[Fault]:
     for key, choices in _CHOICES.items():
+        if key in _MAY_BE_EMPTY and not getattr(config, key):
+            continue
         if getattr(config, key).upper() not in [choice.upper() for choice in choices]:
             possible = f"{', '.join(choices[:-1])} and {choices[-1]}"
             yield _fault(config, f"invalid value for {env_name(key)}; possible values are: {possible}", key)

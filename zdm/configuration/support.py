@@ -1,7 +1,8 @@
 """Keys that are accepted and checked, but whose feature is not there yet.
 
 A missing convenience is named in one warning. A missing protection is refused: whoever asks for TLS must not get a
-plain connection and a line in a log. So is what would keep the proxy from ever reaching a cluster.
+plain connection and a line in a log. So is what would keep the proxy from ever reaching a cluster. What protects less
+than one may believe, because the reference does so too, is told.
 """
 
 from __future__ import annotations
@@ -15,12 +16,8 @@ from zdm.configuration.keys import KEYS, Config, env_name
 from zdm.protocol.frames import CONTROL_VERSIONS, SUPPORTED_VERSIONS
 
 _PATHS: Final = {
-    **{
-        f"{cluster}_{name}": f"secure connect bundles and TLS to {cluster.upper()}"
-        for cluster in ("origin", "target")
-        for name in ("secure_connect_bundle_path", "tls_server_ca_path", "tls_client_cert_path", "tls_client_key_path")
-    },
-    **{f"proxy_tls_{name}_path": "TLS towards clients" for name in ("ca", "cert", "key")},
+    f"{cluster}_secure_connect_bundle_path": f"secure connect bundles, here for {cluster.upper()}"
+    for cluster in ("origin", "target")
 }
 
 
@@ -38,6 +35,24 @@ def without_effect(config: Config) -> list[str]:
     fields = Config.model_fields
     changed = (key for key in KEYS if key in WITHOUT_EFFECT and getattr(config, key) != fields[key].default)
     return [f"{env_name(key)}={getattr(config, key)}" for key in changed]
+
+
+def weak_tls(config: Config) -> list[str]:
+    """What TLS leaves open, as the reference leaves it; one line for each."""
+    lines = []
+    for cluster in ("origin", "target"):
+        verify = f"{cluster}_tls_verify"
+        if getattr(config, f"{cluster}_tls_server_ca_path") and not getattr(config, verify):
+            lines.append(
+                f"{env_name(verify)} is not set: of {cluster.upper()}'s certificates it is checked who has signed "
+                "them, and not for which host. Set it to full, or to chain if that is as it should be."
+            )
+    if config.proxy_tls_require_client_auth and not config.proxy_tls_ca_path:
+        lines.append(
+            f"{env_name('proxy_tls_require_client_auth')} is ignored, and clients connect without TLS: "
+            f"{env_name('proxy_tls_ca_path')} and the paths that belong to it are not set."
+        )
+    return lines
 
 
 def serves_nobody(config: Config) -> str | None:

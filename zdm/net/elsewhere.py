@@ -70,7 +70,7 @@ async def _prepare(
     timeout = worker.shared.snapshot.settings.request_timeout
     settings = ClientSettings(credentials, (version,), timeout, timeout)
     try:
-        target = worker.endpoint_factory(endpoint.address, endpoint.port, timeout)
+        target = worker.endpoints_of(command.side)(endpoint.address, endpoint.port, timeout)
         client = await cql_client.connect(target, settings, worker.clock)
     except (CqlError, ConnectError, DNSLookupError) as failed:
         worker.log.warn(f"{command.side.name} host {endpoint}: could not prepare a statement again there: {failed}")

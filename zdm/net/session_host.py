@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from zdm.net.client import ClientConnection
 
 
+EndpointsOf = Callable[[Side], EndpointFactory]
+"""The way to the hosts of a cluster: each may be under TLS of its own."""
+
+
 class Logins(Protocol):
     """The logins that target has accepted: who may come in while target is off and cannot be asked."""
 
@@ -51,8 +55,8 @@ class SessionHost(Protocol):
         """What the clients have in flight."""
 
     @property
-    def endpoint_factory(self) -> EndpointFactory:
-        """The way to any host."""
+    def endpoints_of(self) -> EndpointsOf:
+        """The way to the hosts of a cluster."""
 
     @property
     def logins(self) -> Logins:

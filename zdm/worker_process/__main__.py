@@ -9,11 +9,16 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
+from zdm.core.clusters import Side
 from zdm.log import start
-from zdm.net.endpoints import ClientEndpoint, attach_accepted, install_reactor
-from zdm.net.transport import SocketOptions
+from zdm.net.endpoints import attach_accepted, install_reactor
 from zdm.profiling import Profiles, profiled
+
+if TYPE_CHECKING:
+    from zdm.tls_ends import TlsEnds
+    from zdm.worker_process.snapshots import WorkerSettings
 
 
 def main(number: int, descriptor: int, profiles: Profiles) -> None:
@@ -25,6 +30,9 @@ def main(number: int, descriptor: int, profiles: Profiles) -> None:
     install_reactor()
     from twisted.internet import reactor
 
+    clock: Any = reactor
+    from zdm.net.reception import Reception
+    from zdm.sockets import dialling
     from zdm.worker_process.channel import adopt
     from zdm.worker_process.hosted import HostedWorker, Ways
 
@@ -32,10 +40,13 @@ def main(number: int, descriptor: int, profiles: Profiles) -> None:
         if reactor.running:
             reactor.stop()
 
-    def ways(options: SocketOptions) -> Ways:
+    def ways(settings: WorkerSettings, tls: TlsEnds) -> Ways:
+        options, end = settings.options, tls.of(Side.CLIENT)
+        reception = None if end is None else Reception(end, log, clock, settings.most_clients)
         return Ways(
-            lambda host, port, timeout: ClientEndpoint(host, port, timeout, options=options),
-            lambda accepted, factory: attach_accepted(accepted, factory, options),
+            dialling(options, tls),
+            lambda moved, factory: attach_accepted(moved, factory, options),
+            lambda accepted, factory: attach_accepted(accepted, factory, options, reception),
         )
 
     hosted = HostedWorker(reactor, time.perf_counter, log, ways, ended)

@@ -41,6 +41,12 @@ class ConfigureLog(Command):
     arguments = [(b"level", Unicode()), (b"log_format", Unicode())]
 
 
+class Secure(Command):
+    """To a worker, before any generation and whenever they have changed: the certificates (`snapshots`, TlsSetups)."""
+
+    arguments = [(b"setups", Whole())]
+
+
 class Apply(Command):
     """To a worker: a new generation. Answered when every session has it, with how many of them are attaching."""
 

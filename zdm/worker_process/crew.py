@@ -26,6 +26,7 @@ from zdm.log import Log
 from zdm.metrics import Meter, merge
 from zdm.net.backoff import Pauses
 from zdm.net.session_host import Logins
+from zdm.tls_ends import TlsSetups
 from zdm.worker_process import counters, statements
 from zdm.worker_process.moves import Give, Moves, Tell
 from zdm.worker_process.remote import SLOW, RemoteWorker, described
@@ -101,7 +102,7 @@ class Crew:
         self._meter: Final = new_meter()
         self._logins: Final = logins
         self._places: Final = [Place(one.number, new_meter(), chance) for one in settings]
-        self._snapshot = b""
+        self._snapshot = self._certificates = b""
         self._waiting: Final[deque[socket.socket]] = deque()
         self._looking: IDelayedCall | None = None
         self._is_open = self._is_closing = False
@@ -137,6 +138,13 @@ class Crew:
         return DeferredList(burials).addCallback(lambda _: None)
 
     # What the supervisor asks
+
+    def secure(self, setups: TlsSetups) -> None:
+        """Give all workers certificates; those that are started later get them as well."""
+        self._certificates = packed(setups)
+        for worker in self._workers():
+            if worker.is_there:
+                worker.secure(self._certificates)
 
     def apply(self, snapshot: Snapshot) -> Deferred[int]:
         """Give all workers a new generation; fires with its number when nobody is left behind."""
@@ -212,6 +220,8 @@ class Crew:
         """It is ready to be told what to do."""
         place = self._places[worker.number - 1]
         worker.begin(packed(self._settings[worker.number - 1]))
+        if self._certificates:
+            worker.secure(self._certificates)
         if self._snapshot:
             self._give(place)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +23,11 @@ from zdm.core.credentials import Credentials
 from zdm.core.prepared import PreparedCache, PreparedStatement
 from zdm.log import ProcessLog
 from zdm.metrics import Meter
-from zdm.net.cluster import EndpointFactory
 from zdm.net.moving import Attach, Moved
-from zdm.net.transport import SocketOptions
+from zdm.net.session_host import EndpointsOf
+from zdm.tls_ends import NO_TLS, TlsEnds
 from zdm.worker_process import commands, counters, sessions, statements
-from zdm.worker_process.snapshots import WorkerSettings, unpacked_settings, unpacked_snapshot
+from zdm.worker_process.snapshots import WorkerSettings, unpacked_settings, unpacked_setups, unpacked_snapshot
 from zdm.workers import Worker
 
 WATCHFUL: Final = 0.1
@@ -38,10 +39,11 @@ FIND_LIMIT: Final = 1.0
 
 
 class Ways(NamedTuple):
-    """To hosts, and to clients: `attach` gives an accepted connection a protocol of the factory."""
+    """To hosts, and to clients: `admit` is for those that were accepted, under TLS or not, `attach` for moved ones."""
 
-    connecting: EndpointFactory
+    connecting: EndpointsOf
     attach: Attach
+    admit: Attach
 
 
 class _ClientFactory(ServerFactory):
@@ -64,7 +66,7 @@ class HostedWorker(AMP):
         clock: IReactorTime,
         now: Callable[[], float],
         log: ProcessLog,
-        ways: Callable[[SocketOptions], Ways],
+        ways: Callable[[WorkerSettings, TlsEnds], Ways],
         ended: Callable[[], None],
     ) -> None:
         """`now` is the sessions' clock in seconds; `ended` is called when the channel is closed."""
@@ -76,6 +78,7 @@ class HostedWorker(AMP):
         self._ended: Final = ended
         self._settings: WorkerSettings
         self._ways: Ways
+        self._tls = NO_TLS
         self._worker: Worker | None = None
         self._taken = self._opening = self._attaching = 0
         self._told = (0, 0, 0)
@@ -102,13 +105,22 @@ class HostedWorker(AMP):
     @commands.Start.responder
     def _start(self, settings: bytes) -> dict[str, Any]:
         self._settings = unpacked_settings(settings)
-        self._ways = self._ways_with(self._settings.options)
+        self._tls = TlsEnds(self._settings.secured)
+        self._ways = self._ways_with(self._settings, self._tls)
         self._log.configure(self._settings.log_level, self._settings.log_format)
         return {}
 
     @commands.ConfigureLog.responder
     def _configure_log(self, level: str, log_format: str) -> dict[str, Any]:
         self._log.configure(level, log_format)
+        return {}
+
+    @commands.Secure.responder
+    def _secure(self, setups: bytes) -> dict[str, Any]:
+        try:
+            self._tls.take(unpacked_setups(setups))
+        except ssl.SSLError as failed:  # the supervisor could use them
+            self._log.error(f"The certificates cannot be used; connections go on with those before: {failed}.")
         return {}
 
     @commands.Apply.responder
@@ -130,7 +142,7 @@ class HostedWorker(AMP):
         self._taken += 1
         self._opening += 1
         assert self._worker is not None  # a generation comes before any client
-        self._ways.attach(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
+        self._ways.admit(accepted, _ClientFactory(self._worker)).addBoth(self._opened)
         self._tell_soon()
         return {}
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from zdm.certificates import tls_plans
 from zdm.config import Config
 from zdm.net.threads import Run
 from zdm.profiling import NONE, WRITING, Profiles
@@ -23,6 +24,7 @@ from zdm.worker_process.snapshots import WorkerSettings
 
 def worker_settings(config: Config, count: int) -> list[WorkerSettings]:
     """What each of `count` workers is to be."""
+    secured = tuple(tls_plans(config))
     return [
         WorkerSettings(
             number,
@@ -38,6 +40,8 @@ def worker_settings(config: Config, count: int) -> list[WorkerSettings]:
             config.latency_buckets("async_read"),
             copies_to(config),
             config.metrics_max_tables,
+            secured,
+            config.proxy_max_client_connections,
         )
         for number in range(1, count + 1)
     ]

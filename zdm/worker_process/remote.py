@@ -136,6 +136,10 @@ class RemoteWorker(AMP):
         """Tell it what to show; one that ends meanwhile need not know."""
         self._ask(commands.ConfigureLog, level=level, log_format=log_format).addErrback(lambda _: None)
 
+    def secure(self, setups: bytes) -> None:
+        """Give it certificates. It goes on with those it has, if any, where it cannot use them, and says so."""
+        self._ask(commands.Secure, setups=setups).addErrback(lambda _: None)
+
     def apply(self, snapshot: bytes) -> Deferred[None]:
         """Fires when no session of it is left behind: each has the generation, or has ended with the process."""
         applying = self._ask(commands.Apply, snapshot=snapshot)

@@ -1,4 +1,4 @@
-"""What the supervisor gives to workers, as bytes: their settings, and generations.
+"""What the supervisor gives to workers, as bytes: their settings, certificates, and generations.
 
 Pickled, because a generation holds the rows of two clusters' system tables in a dozen kinds of immutable values, and
 both ends are the same program over a pair of sockets that nobody else has. It goes this way only: a worker reads what
@@ -16,11 +16,15 @@ from zdm.core.clusters import Side
 from zdm.core.snapshot import Snapshot
 from zdm.metrics import DEFAULT_BOUNDS
 from zdm.net.transport import SocketOptions
+from zdm.tls_ends import TlsSetups
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is to be. Times are seconds; `workers` is how many there are, `number` counts from 1."""
+    """What a worker is to be. Times are seconds; `workers` is how many there are, `number` counts from 1.
+
+    `secured` are the sides whose connections are under TLS, `most_clients` is how many clients all may have.
+    """
 
     number: int
     workers: int
@@ -35,6 +39,8 @@ class WorkerSettings:
     async_bounds: tuple[float, ...] = tuple(DEFAULT_BOUNDS)
     copies_to: Side | None = None
     max_tables: int = 0
+    secured: tuple[Side, ...] = ()
+    most_clients: int = 1000
 
 
 class _Pickler(pickle.Pickler):
@@ -46,7 +52,7 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def packed(value: Snapshot | WorkerSettings) -> bytes:
+def packed(value: Snapshot | WorkerSettings | TlsSetups) -> bytes:
     """As bytes."""
     written = io.BytesIO()
     _Pickler(written, pickle.HIGHEST_PROTOCOL).dump(value)
@@ -57,6 +63,13 @@ def unpacked_snapshot(data: bytes) -> Snapshot:
     """What `packed` was given."""
     found = pickle.loads(data)
     assert isinstance(found, Snapshot)
+    return found
+
+
+def unpacked_setups(data: bytes) -> TlsSetups:
+    """What `packed` was given."""
+    found = pickle.loads(data)
+    assert isinstance(found, TlsSetups)
     return found
 
 
