@@ -37,9 +37,9 @@ from tests.stage import (
 )
 from zdm.core.clusters import Side
 from zdm.core.commands import Attached, Close, Command, Connect, LoginJudged, Note, Recognition, VerifyLogin
+from zdm.core.copying_session import new_session
 from zdm.core.credentials import Credentials
 from zdm.core.handover import Handover
-from zdm.core.session import Session
 from zdm.core.snapshot import Shared, TargetMode
 
 _MOST_WAKE_UPS = 1000
@@ -84,7 +84,7 @@ class Play:
         self._sent: list[bytes] = []
         self._timer: float | None = None
         self._failed = False
-        self.session = Session(self.shared, now, "127.0.0.1", "127.0.0.9:50000")
+        self.session = new_session(self.shared, now, "127.0.0.1", "127.0.0.9:50000")
         self._turn()
 
     def __enter__(self) -> Play:
@@ -144,7 +144,8 @@ class Play:
         if handover is not None:
             self._write("moved")
             self.shared = shared or self.shared
-            self.session = Session(self.shared, self.now, handover.local_address, handover.client_name, handover)
+            here, client = handover.local_address, handover.client_name
+            self.session = new_session(self.shared, self.now, here, client, handover)
             self._timer = None
             self._turn()
         return handover

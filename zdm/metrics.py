@@ -197,6 +197,9 @@ class Meter:
         "abandoned_writes",
         "async_nodes",
         "copies_to",
+        "copies_over_limit",
+        "copies_unconnected",
+        "copies_without_stream",
         "failed_writes_both",
         "failed_writes_origin",
         "failed_writes_target",
@@ -262,6 +265,10 @@ class Meter:
         self.target_enabled: int = 1
         self.target_attaching: int = 0
         self.client_connections: int = 0
+        # copied reads that were not sent: too many waited, there was no connection, every stream id was in use
+        self.copies_over_limit: int = 0
+        self.copies_unconnected: int = 0
+        self.copies_without_stream: int = 0
         self.failed_connections_origin: int = 0
         self.failed_connections_target: int = 0
         self.failed_reads_origin: int = 0
@@ -320,6 +327,9 @@ class Meter:
         self.target_attaching += other.target_attaching
         self.target_enabled = min(self.target_enabled, other.target_enabled)
         self.client_connections += other.client_connections
+        self.copies_over_limit += other.copies_over_limit
+        self.copies_unconnected += other.copies_unconnected
+        self.copies_without_stream += other.copies_without_stream
         self.failed_connections_origin += other.failed_connections_origin
         self.failed_connections_target += other.failed_connections_target
         self.failed_reads_origin += other.failed_reads_origin

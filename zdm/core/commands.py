@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from zdm.core.clusters import Side
 from zdm.core.credentials import Credentials
+
+if TYPE_CHECKING:
+    from zdm.core.copied_reads import CopiedReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,22 @@ class LoginJudged:
     is_accepted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TendCopies:
+    """The connection of copied reads is to be opened or closed, or has something to be written."""
+
+    copies: CopiedReads
+
+
 Command = (
-    Connect | Attached | Close | Note | RefreshSchema | PrepareElsewhere | FindStatements | VerifyLogin | LoginJudged
+    Connect
+    | Attached
+    | Close
+    | Note
+    | RefreshSchema
+    | PrepareElsewhere
+    | FindStatements
+    | VerifyLogin
+    | LoginJudged
+    | TendCopies
 )

@@ -167,7 +167,7 @@ class Plans:
             in_force(Plan(BOTH, keep, timeout, meter.writes)),
             read,
             in_force(Plan(system, system, timeout, reads[system_queries], route=Route.SYSTEM_READ)),
-            read,
+            in_force(Plan(keep, keep, timeout, reads[primary], route=Route.TRACE_READ)),
             in_force(Plan(BOTH, keep, schema_timeout, meter.writes, Reaction.SCHEMA, Route.SCHEMA)),
             in_force(Plan(BOTH, keep, timeout, meter.writes, Reaction.KEYSPACE, Route.USE)),
         ]

@@ -61,6 +61,11 @@ class Settings:
     replaced_functions: frozenset[str] = frozenset()
     """Whose calls become values: keys of `zdm.cql.functions.RESULT_TYPES`."""
     stamp_write_timestamps: bool = False
+    copies_reads: bool = False
+    """Reads are copied to the secondary."""
+    copies_waiting: int = 2048
+    """Copies that may wait to be sent, in one session."""
+    copies_handshake_timeout: float = 4.0
 
     @property
     def stream_limit(self) -> int:
