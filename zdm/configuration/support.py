@@ -24,7 +24,6 @@ _PATHS: Final = {
 def not_yet_honoured(config: Config) -> list[str]:
     """The keys that were set to something this version does not do, each as `ZDM_NAME=value`."""
     asked = {
-        "read_mode": config.read_mode.upper() == "DUAL_ASYNC_ON_SECONDARY",
         "tracing_enabled": config.tracing_enabled,
     }
     return [f"{env_name(key)}={getattr(config, key)}" for key, is_asked in asked.items() if is_asked]

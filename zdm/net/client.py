@@ -27,8 +27,10 @@ from zdm.core.commands import (
     PrepareElsewhere,
     Recognition,
     RefreshSchema,
+    TendCopies,
     VerifyLogin,
 )
+from zdm.core.copying_session import new_session
 from zdm.core.handover import Handover
 from zdm.core.session import Session
 from zdm.core.snapshot import Snapshot
@@ -37,6 +39,7 @@ from zdm.core.topology import Endpoint
 from zdm.net.anteroom import Anteroom
 from zdm.net.cluster import LINGER, ClusterConnection
 from zdm.net.cluster_sides import ClusterSides
+from zdm.net.copies import Copies
 from zdm.net.flow import Flow
 from zdm.net.in_flight import Share
 from zdm.net.moving import Moved
@@ -56,6 +59,7 @@ class ClientConnection(Protocol):
         self._flow: Final = Flow(worker.clock, self._stalled, self._client_full, worker.in_flight.pauses)
         self._clusters: Final = ClusterSides(self, worker, self._flow)
         self._sides: Final = self._clusters.open
+        self._copies: Copies | None = None
         self._anteroom: Anteroom | None = None
         self._verifying: Deferred[Recognition] | None = None
         self._timer: IDelayedCall | None = None
@@ -71,7 +75,7 @@ class ClientConnection(Protocol):
         if anteroom is None:
             here, there = self.transport.getHost(), self.transport.getPeer()
             name = f"{getattr(there, 'host', there)}:{getattr(there, 'port', '')}"
-            self._begin(Session(self._worker.shared, self._now(), getattr(here, "host", ""), name))
+            self._begin(new_session(self._worker.shared, self._now(), getattr(here, "host", ""), name))
         if self.session.phase is not Phase.CLOSED:
             self._flow.watch(Side.CLIENT, self.transport, self._worker.shared.snapshot.settings.client_stall)
         if anteroom is None:
@@ -119,6 +123,11 @@ class ClientConnection(Protocol):
             self._end()
         finally:
             self._worker.left(self)
+
+    def host_of(self, side: Side) -> Endpoint | None:
+        """The host that the connection to a cluster is to, where there is one."""
+        connection = self._sides.get(side)
+        return None if connection is None else connection.endpoint
 
     def apply(self, snapshot: Snapshot) -> None:
         """A new generation."""
@@ -181,7 +190,7 @@ class ClientConnection(Protocol):
         self._anteroom = Anteroom()
         self.transport = cast(ITransport, self._anteroom)
         name, host = handover.client_name, handover.local_address
-        self._begin(Session(self._worker.shared, self._now(), host, name, handover))
+        self._begin(new_session(self._worker.shared, self._now(), host, name, handover))
 
     def expect(self, side: Side, endpoint: Endpoint | None) -> ClusterConnection:
         """The protocol for a cluster connection of a session that was taken over."""
@@ -232,6 +241,10 @@ class ClientConnection(Protocol):
         elif isinstance(command, LoginJudged):
             logins = self._worker.logins
             (logins.accepted if command.is_accepted else logins.refused)(command.credentials)
+        elif isinstance(command, TendCopies):
+            if self._copies is None:
+                self._copies = Copies(self, self._worker, command.copies)
+            self._copies.tend()
 
     def tell(self, what: Callable[..., None], *arguments: object) -> None:
         """Tell the session something, by the method `what` of it, and do what follows."""
@@ -301,6 +314,8 @@ class ClientConnection(Protocol):
             self._verifying.cancel()  # nothing happens where it has come
         self._flow.forget(Side.CLIENT)
         self._clusters.end()
+        if self._copies is not None:
+            self._copies.end()
         self.session.client_lost()
 
     def fault(self, failed: Failure | None = None) -> None:
