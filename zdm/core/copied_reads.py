@@ -251,7 +251,7 @@ class CopiedReads:
     def _arrived(self, stream: int, frame: bytes) -> None:
         """The whole answer is there; `frame` is empty where nobody wants to know it."""
         copy = self._under_way.answered(stream)
-        if copy is None:
+        if copy is None or not frame:
             return
         code = error_code(frame)
         if code == ErrorCode.PROTOCOL_ERROR:
@@ -260,7 +260,7 @@ class CopiedReads:
             return
         elif code == ErrorCode.UNPREPARED and copy.kind is not Kind.REPAIR:
             self.prepare(copy.entry)
-        elif frame and code < 0:
+        elif code < 0:
             self._prepared(copy.entry, frame)
 
     def _prepared(self, entry: PreparedStatement, frame: bytes) -> None:

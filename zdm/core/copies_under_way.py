@@ -53,9 +53,11 @@ class CopiesUnderWay:
     __slots__ = (
         "_connector",
         "_cursor",
+        "_limit",
         "_overdue",
         "_sent",
         "_state",
+        "_top",
         "_uses",
         "_waiting",
         "_waiting_bytes",
@@ -72,6 +74,9 @@ class CopiesUnderWay:
         self._waiting_bytes = 0
         self._uses = 0
         self._cursor = 0
+        settings = state.snapshot.settings
+        self._limit: Final[int] = settings.stream_limit
+        self._top: Final[int] = settings.top_stream
         self.is_full = False
         """The connection takes nothing at the moment."""
         self.repairing: Final[set[bytes]] = set()
@@ -162,15 +167,15 @@ class CopiesUnderWay:
         return self._connector.state is SideState.READY and not (self.is_full or self._uses)
 
     def _send(self, stream: int, frame: bytes, copy: Copy) -> None:
-        settings = self._state.snapshot.settings
-        if self.used_ids() >= settings.stream_limit:
+        sent, overdue = self._sent, self._overdue
+        if len(sent) + len(overdue) >= self._limit:
             self._state.shared.meter.copies_without_stream += 1
             self._is_over(copy)
             return
-        if not 0 <= stream <= settings.top_stream or stream in self._sent or stream in self._overdue:
-            stream = self._free_id(settings.top_stream)
+        if stream in sent or stream in overdue or not 0 <= stream <= self._top:
+            stream = self._free_id(self._top)
             frame = with_stream(frame, stream)
-        self._sent[stream] = copy
+        sent[stream] = copy
         if copy.kind is Kind.USE:
             self._uses += 1
         self._connector.outbox.append(frame)

@@ -77,19 +77,14 @@ class CopyingSession(Session):
 
     def _copy(self, request: PendingRequest) -> None:
         opcode = request.chunk[request.start + 4]
-        if opcode == OPTIONS:
-            self.copies.add(request.stream, request.frame(), Kind.OTHER)
-        elif opcode == PREPARE:
-            if _route_of_prepare(request, self._state.keyspace) in _KINDS:
-                self.copies.add(request.stream, request.frame(), Kind.OTHER)
-        elif opcode == QUERY or opcode == EXECUTE:
+        if opcode == EXECUTE or opcode == QUERY:
             kind = _KINDS.get(request.plan.route)
-            if kind is None:
-                return
-            if opcode == QUERY:
-                self.copies.add(request.stream, request.frame(), kind)
-            else:
+            if kind is not None and opcode == EXECUTE:
                 self._copy_prepared(request, kind)
+            elif kind is not None:
+                self.copies.add(request.stream, request.frame(), kind)
+        elif opcode == OPTIONS or (opcode == PREPARE and self._prepares_read(request)):
+            self.copies.add(request.stream, request.frame(), Kind.OTHER)
 
     def _copy_prepared(self, request: PendingRequest, kind: Kind) -> None:
         frame = request.frame()
@@ -105,11 +100,10 @@ class CopyingSession(Session):
             frame = exchange_ids(frame, [(position, prepared_id)], [entry.target_id])
         self.copies.add(request.stream, frame, kind, entry)
 
-
-def _route_of_prepare(request: PendingRequest, keyspace: str | None) -> Route:
-    frame = request.frame()
-    position = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], False)
-    return route_of(classify(Reader(frame, position).long_string()), keyspace)
+    def _prepares_read(self, request: PendingRequest) -> bool:
+        frame = request.frame()
+        position = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], False)
+        return route_of(classify(Reader(frame, position).long_string()), self._state.keyspace) in _KINDS
 
 
 def new_session(
