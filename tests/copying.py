@@ -14,8 +14,11 @@ from zdm.core.connector import SideState
 from zdm.core.copied_reads import CopiedReads
 from zdm.core.copying_session import CopyingSession
 from zdm.core.snapshot import Shared
+from zdm.core.topology import Endpoint
+from zdm.metrics import NodeMeter
 
 READ = "SELECT k FROM ks.t"
+HOST = Endpoint("127.0.90.11", 9042)
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 
 
@@ -33,6 +36,11 @@ class CopyingPlay(Play):
     def copies(self) -> CopiedReads:
         assert isinstance(self.session, CopyingSession)
         return self.session.copies
+
+    @property
+    def node(self) -> NodeMeter:
+        """What is counted of the host that gets the copies."""
+        return self.shared.meter.async_nodes.named(str(HOST))
 
     @property
     def secondary(self) -> Side:
@@ -54,7 +62,7 @@ class CopyingPlay(Play):
         """The connection that is asked for is open."""
         assert self.copies.state is SideState.CONNECTING
         self._write("connected for copies")
-        self._do(lambda: self.copies.attached(self.now))
+        self._do(lambda: self.copies.attached(HOST, self.now))
 
     def copies_get(self, data: bytes, cut_into: int = 0) -> None:
         """Bytes on the connection of the copies."""

@@ -17,7 +17,7 @@ from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, Spans, merge
 DATA = Path(__file__).parent / "data"
 ORIGIN_NODE, TARGET_NODE = "127.0.0.1:9041", "127.0.0.2:9041"
 OWN = re.compile(
-    "zdm_(proxy_(late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
+    "zdm_(proxy_(dropped_copies|late_answers|mended_unprepared|rejected_requests|timed_out_requests)_total"
     "|stream_ids_limit|target_(abandoned_requests|attaching|enabled|skipped_requests)|inflight_|socket_|worker_"
     "|replaced_functions_|write_timestamps_)"
 )
@@ -75,11 +75,11 @@ def test_bucket_bounds_read_as_go_prints_them() -> None:
 def test_every_family_stands_in_the_order_of_its_name_ours_too() -> None:
     """The reference sorts; a diff of two scrapes stays readable."""
     meter = Meter(copies_to=Side.TARGET)
-    assert len(re.findall("# HELP", render(meter, "zdm"))) == 23
+    assert len(re.findall("# HELP", render(meter, "zdm"))) == 24
     meter.node(Side.ORIGIN, ORIGIN_NODE)
     meter.node(Side.TARGET, TARGET_NODE)
     names = re.findall(r"# HELP (\S+)", render(meter, "zdm"))
-    assert names == sorted(names) and len(names) == 39
+    assert names == sorted(names) and len(names) == 40
 
 
 def test_the_prefix_is_the_operators() -> None:
@@ -108,6 +108,9 @@ def test_prometheus_reads_the_text() -> None:
     "attribute, line",
     [
         ("client_connections", "client_connections_total"),
+        ("copies_over_limit", 'proxy_dropped_copies_total{reason="limit"}'),
+        ("copies_unconnected", 'proxy_dropped_copies_total{reason="unconnected"}'),
+        ("copies_without_stream", 'proxy_dropped_copies_total{reason="stream_ids"}'),
         ("failed_connections_origin", 'proxy_failed_connections_total{cluster="origin"}'),
         ("failed_connections_target", 'proxy_failed_connections_total{cluster="target"}'),
         ("failed_reads_origin", 'proxy_failed_reads_total{cluster="origin"}'),

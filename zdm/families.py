@@ -274,6 +274,17 @@ _OWN: Final = (
         _by("type", reads=lambda m: m.abandoned_reads, writes=lambda m: m.abandoned_writes),
     ),
     _Shown(
+        "proxy_dropped_copies_total",
+        "counter",
+        "Running total of copies of reads that were not sent to the secondary",
+        _by(
+            "reason",
+            limit=lambda m: m.copies_over_limit,
+            stream_ids=lambda m: m.copies_without_stream,
+            unconnected=lambda m: m.copies_unconnected,
+        ),
+    ),
+    _Shown(
         "target_attaching_sessions",
         "gauge",
         "Number of client connections that still lack their target connection while target is enabled",

@@ -39,7 +39,7 @@ def session_settings(config: Config, workers: int = 1) -> Settings:
         replaced_functions=config.replaced_functions(),
         stamp_write_timestamps=config.stamp_write_timestamps,
         versions=frozenset(SUPPORTED_VERSIONS) - frozenset(config.blocked_versions()),
-        copies_reads=config.read_mode.upper() == "DUAL_ASYNC_ON_SECONDARY",
+        copies_reads=copies_to(config) is not None,
         copies_waiting=config.async_connector_write_queue_size_frames,
         copies_handshake_timeout=config.async_handshake_timeout_ms / 1000,
     )

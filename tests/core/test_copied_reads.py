@@ -552,3 +552,48 @@ def test_a_session_that_drains_waits_for_no_copy(play: CopyingPlay) -> None:
     play.copied_read(1)
     play.drain()
     play.expect_close(Side.CLIENT, "drained")
+
+
+# What is counted
+
+
+def test_copies_are_counted_by_node(play: CopyingPlay) -> None:
+    """In flight while they are, then by the time from the client's request to the answer; nothing else is changed."""
+    copy = play.copied_read(1)
+    assert play.node.inflight == 1
+    play.time_passes(0.5)
+    play.answer_copy(copy, frames.rows())
+    assert (play.node.inflight, sum(play.node.reads.counts), play.node.reads.total) == (0, 1, 0.5)
+    assert sum(play.node.writes.counts) == 0 and not any(play.node.failed.values())
+    meter = play.shared.meter
+    assert sum(meter.reads_origin.duration.counts) == 1 and meter.reads_target.begun == 0 and meter.writes.begun == 0
+
+
+def test_use_is_a_write_and_what_is_no_request_of_data_is_not_counted(play: CopyingPlay) -> None:
+    """As everywhere else (section 4.1)."""
+    play.use("ks")
+    play.answer_copy(play.expect_copy(), frames.set_keyspace())
+    play.prepare(READ, b"id")
+    play.answer_copy(play.expect_copy(), frames.prepared())
+    assert (sum(play.node.writes.counts), sum(play.node.reads.counts), play.node.inflight) == (1, 0, 0)
+
+
+def test_copies_that_fail_are_counted_by_their_errors(play: CopyingPlay) -> None:
+    """Also by none at all, once; such a one is not counted by its time."""
+    play.answer_copy(play.copied_read(1), frames.unavailable())
+    play.answer_copy(play.copied_read(1), frames.read_timeout())
+    late = play.copied_read(1)
+    play.time_passes(10.1)
+    play.notes("warn")
+    play.answer_copy(late, frames.unavailable())
+    counted = {name: count for name, count in play.node.failed.items() if count}
+    assert counted == {"unavailable": 1, "read_timeout": 1, "client_timeout": 1}
+    assert sum(play.node.reads.counts) == 2 and play.node.inflight == 0
+
+
+def test_nothing_is_in_flight_on_a_connection_that_has_gone(play: CopyingPlay) -> None:
+    """A gauge that never comes down again would be of no use."""
+    play.copied_read(1)
+    play.copied_read(2)
+    play.lose_copies()
+    assert play.node.inflight == 0

@@ -217,3 +217,28 @@ def test_a_moved_client_has_another_connection_for_its_copies(stage: Stage) -> N
     sent = frames.query(2, READ)
     client.wire.protocol.dataReceived(sent)
     assert anew.take() == [sent]
+
+
+def test_connections_and_ids_are_counted_when_somebody_asks(stage: Stage) -> None:
+    """Of the node that the copies go to."""
+    client = stage.ready_client()
+    open_copies(stage)
+    read(client, 1)
+    name = str(client.connection.host_of(TARGET))
+    for _ in range(2):
+        stage.worker.scrape()
+        node = stage.meter.async_nodes.by_name[name]
+        assert (node.connections, node.used_streams, node.inflight, node.failed_connections) == (1, 1, 1, 0)
+    client.wire.end()
+    stage.worker.scrape()
+    assert (node.connections, node.used_streams, node.inflight) == (0, 0, 0)
+
+
+def test_a_connection_that_could_not_be_opened_is_counted_as_that(stage: Stage) -> None:
+    """By the node."""
+    client = stage.ready_client()
+    stage.attempt(TARGET).refuse()
+    stage.worker.scrape()
+    node = stage.meter.async_nodes.by_name[str(client.connection.host_of(TARGET))]
+    assert (node.failed_connections, node.connections) == (1, 0)
+    assert stage.meter.failed_connections_target == 0

@@ -73,6 +73,12 @@ def test_an_error_of_the_secondary_is_nobodys(sandbox: Sandbox, proxy: StartProx
     for _ in range(3):
         assert client.query(f"SELECT k FROM {ks}.t").rows == []
     got(sandbox.target, f"SELECT k FROM {ks}.t", "QUERY", 3)
+    node = f'node="{sandbox.target.host}:{sandbox.target.port}"'
+    until(lambda: running.metric(f"async_inflight_requests_total{{{node}}}") == 0, "all copies are answered")
+    assert running.metric(f'async_requests_failed_total{{error="read_timeout",{node}}}') == 3
+    assert running.metric(f'async_request_duration_seconds_count{{{node},type="reads"}}') == 3
+    assert running.metric(f"async_connections_total{{{node}}}") == 1
+    assert running.metric(f'target_request_duration_seconds_count{{{node},type="reads"}}') == 0
     assert running.metric('proxy_failed_reads_total{cluster="target"}') == 0
 
 

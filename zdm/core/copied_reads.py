@@ -17,6 +17,7 @@ from zdm.core.copies_under_way import NO_STREAM, CopiesUnderWay, Copy, Kind
 from zdm.core.prepared import PreparedStatement
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake
 from zdm.core.state import Phase, SessionState
+from zdm.core.topology import Endpoint
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
@@ -121,7 +122,14 @@ class CopiedReads:
         if self._connector.outbox:
             self._state.commands.append(self._tend)
 
-    # What the shell says
+    # What the shell says, and asks
+
+    def count(self) -> None:
+        """Add the connection, and the stream ids that are used on it, to those of its node."""
+        node = self._connector.node
+        if node is not None:
+            node.connections += 1
+            node.used_streams += self.used_ids()
 
     def take(self) -> bytes:
         """The bytes to be written to the connection now."""
@@ -130,10 +138,11 @@ class CopiedReads:
         outbox.clear()
         return taken
 
-    def attached(self, now: float) -> None:
-        """The connection is open."""
+    def attached(self, host: Endpoint, now: float) -> None:
+        """The connection is open, to this host."""
         state = self._state
         state.now = now
+        self._connector.node = state.shared.meter.async_nodes.named(str(host))
         self._connector.state = SideState.HANDSHAKING
         # what it was when the first of those that wait came; or what it is, if none of them changes it
         keyspace = self._keyspace if self._under_way.waits_for_use() else state.keyspace
@@ -254,6 +263,8 @@ class CopiedReads:
         if copy is None or not frame:
             return
         code = error_code(frame)
+        if code >= 0:
+            self._under_way.failed(copy, code)
         if code == ErrorCode.PROTOCOL_ERROR:
             self._ended("it answered with a PROTOCOL_ERROR")
         elif copy.entry is None:

@@ -27,10 +27,14 @@ class Kind(Enum):
 
     READ = 0
     USE = 1
+    """Counted as a write, as it is everywhere else."""
     OTHER = 2
-    """OPTIONS or PREPARE: not counted."""
+    """OPTIONS or PREPARE: not counted, as they are not elsewhere."""
     REPAIR = 3
     """Not a copy: a PREPARE of our own, because the cluster has forgotten a statement, or never knew it."""
+
+
+_COUNTED: Final = (Kind.READ, Kind.USE)
 
 
 class Copy:
@@ -130,9 +134,19 @@ class CopiesUnderWay:
         copy = self._sent.pop(stream, None)
         if copy is None:
             self._overdue.discard(stream)
-        else:
-            self._settled(copy)
+            return None
+        node = self._connector.node
+        if node is not None and copy.kind in _COUNTED:
+            node.inflight -= 1
+            (node.reads if copy.kind is Kind.READ else node.writes).observe(self._state.now - copy.started)
+        self._settled(copy)
         return copy
+
+    def failed(self, copy: Copy, code: int) -> None:
+        """The answer was an ERROR of this code."""
+        node = self._connector.node
+        if node is not None and copy.kind in _COUNTED:
+            node.answered_with(code)
 
     def next_deadline(self) -> float | None:
         """When the oldest expires; nothing while nothing is awaited."""
@@ -149,6 +163,10 @@ class CopiesUnderWay:
                 break
             del self._sent[stream]
             self._overdue.add(stream)
+            node = self._connector.node
+            if node is not None and copy.kind in _COUNTED:
+                node.inflight -= 1
+                node.left_unanswered()
             self._settled(copy)
             expired += 1
         return expired
@@ -156,6 +174,8 @@ class CopiesUnderWay:
     def clear(self) -> None:
         """The connection is gone."""
         self._state.shared.meter.copies_unconnected += len(self._waiting)
+        if self._connector.node is not None:
+            self._connector.node.inflight -= sum(copy.kind in _COUNTED for copy in self._sent.values())
         self._waiting.clear()
         self._sent.clear()
         self._overdue.clear()
@@ -176,6 +196,8 @@ class CopiesUnderWay:
             stream = self._free_id(self._top)
             frame = with_stream(frame, stream)
         sent[stream] = copy
+        if self._connector.node is not None and copy.kind in _COUNTED:
+            self._connector.node.inflight += 1
         if copy.kind is Kind.USE:
             self._uses += 1
         self._connector.outbox.append(frame)

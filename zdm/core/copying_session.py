@@ -55,6 +55,11 @@ class CopyingSession(Session):
         if side is self.copies.side:
             self.copies.drop()
 
+    def client_lost(self) -> None:
+        """As for any session."""
+        super().client_lost()
+        self.copies.drop()
+
     def apply(self, snapshot: Snapshot, now: float) -> None:
         """As for any session."""
         super().apply(snapshot, now)

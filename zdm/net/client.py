@@ -151,6 +151,8 @@ class ClientConnection(Protocol):
     def count_connections(self) -> None:
         """Add what this client has open to what the nodes have."""
         self._clusters.count()
+        if self._copies is not None:
+            self._copies.count()
 
     # Moving to another process
 

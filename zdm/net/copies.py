@@ -18,6 +18,7 @@ from zope.interface import implementer
 from zdm.core.connector import SideState
 from zdm.core.copied_reads import CopiedReads
 from zdm.core.state import Phase
+from zdm.core.topology import Endpoint
 from zdm.net.cluster import described
 from zdm.net.given import Given
 
@@ -127,6 +128,10 @@ class Copies:
         if connection is not None:
             connection.close()
 
+    def count(self) -> None:
+        """Add what is open to what the nodes have."""
+        self._core.count()
+
     # What the connection says
 
     def received(self, data: bytes) -> None:
@@ -161,13 +166,18 @@ class Copies:
         dialling: Deferred[IProtocol] = self._worker.endpoint_factory(host.address, host.port, timeout).connect(
             Given(connection)
         )
-        return dialling.addCallback(lambda _: self._opened(connection))
+        return dialling.addCallbacks(lambda _: self._opened(connection, host), lambda failed: self._count(failed, host))
 
-    def _opened(self, connection: CopyConnection) -> None:
+    def _opened(self, connection: CopyConnection, host: Endpoint) -> None:
         self._opening = None
         if connection.copies is None or connection.transport is None:
             raise ConnectError(string="closed as soon as it was open")
-        self._client.tell(self._core.attached)
+        self._client.tell(self._core.attached, host)
+
+    def _count(self, failed: Failure, host: Endpoint) -> Failure:
+        if not failed.check(CancelledError):
+            self._worker.shared.meter.async_nodes.named(str(host)).failed_connections += 1
+        return failed
 
     def _failed(self, failed: Failure) -> None:
         if failed.check(CancelledError):
