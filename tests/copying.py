@@ -6,8 +6,9 @@ from collections import deque
 from typing import Any
 
 from tests import frames
+from tests.laid import Laid
 from tests.playbook import Play
-from tests.stage import cut, described, stage, stream_of, under
+from tests.stage import described, stage, stream_of, under
 from zdm.core.clusters import Side, other
 from zdm.core.commands import TendCopies
 from zdm.core.connector import SideState
@@ -25,8 +26,9 @@ INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 class CopyingPlay(Play):
     """One client connection whose reads are copied."""
 
-    def __init__(self, shared: Shared | None = None, version: int = 4, **settings: Any) -> None:
+    def __init__(self, shared: Shared | None = None, version: int | None = None, **settings: Any) -> None:
         self.copied: deque[bytes] = deque()
+        self._laid_for_copies = Laid()
         super().__init__(shared or stage(copies_reads=True, **settings), version)
 
     def __enter__(self) -> CopyingPlay:
@@ -46,15 +48,15 @@ class CopyingPlay(Play):
     def secondary(self) -> Side:
         return other(self.shared.snapshot.settings.primary)
 
-    def become_ready(self) -> CopyingPlay:
+    def become_ready(self, compression: str = "") -> CopyingPlay:
         """Both of the session's connections, then that of the copies."""
-        super().become_ready()
+        super().become_ready(compression)
         return self.open_copies()
 
     def open_copies(self) -> CopyingPlay:
         """The connection that is asked for opens, and its cluster asks for no credentials."""
         self.attach_copies()
-        self.answer_copy(self.expect_copy(frames.startup(version=self.version)), frames.ready(version=self.version))
+        self.answer_copy(self.expect_copy(), frames.ready(version=self.version))
         assert self.copies.state is SideState.READY
         return self
 
@@ -62,6 +64,8 @@ class CopyingPlay(Play):
         """The connection that is asked for is open."""
         assert self.copies.state is SideState.CONNECTING
         self._write("connected for copies")
+        self._laid_for_copies = Laid()
+        self._laid_for_copies.has_lz4 = self.session.state.compression == "lz4"
         self._do(lambda: self.copies.attached(HOST, self.now))
 
     def copies_get(self, data: bytes, cut_into: int = 0) -> None:
@@ -71,7 +75,7 @@ class CopyingPlay(Play):
 
     def answer_copy(self, copy: bytes, frame: bytes) -> None:
         """The secondary answers a copy, under the id by which it got it."""
-        self.copies_get(under(frame, stream_of(copy)))
+        self.copies_get(self._laid_for_copies.lay((under(frame, stream_of(copy)),), answers=True))
 
     def lose_copies(self) -> None:
         self._write("the connection of the copies is lost")
@@ -140,7 +144,7 @@ class CopyingPlay(Play):
                 self.copied.extend(self.cut_copies())
 
     def cut_copies(self) -> list[bytes]:
-        found = cut(self.copies.take())
+        found = self._laid_for_copies.read(self.copies.take())
         for frame in found:
             self._write(f"    -> copies: {described(frame)}")
         return found

@@ -18,13 +18,15 @@ from zdm.core.prepared import PreparedStatement
 from zdm.core.side_handshake import HandshakeFailed, SideHandshake
 from zdm.core.state import Phase, SessionState
 from zdm.core.topology import Endpoint
+from zdm.protocol.compression import open_frame
 from zdm.protocol.envelope import body_start
 from zdm.protocol.errors import ErrorCode
 from zdm.protocol.exceptions import RemoteProtocolError
-from zdm.protocol.frames import HEADER, HEADER_LENGTH, encode_frame
+from zdm.protocol.frames import COMPRESSED, HEADER, HEADER_LENGTH, encode_frame, without_flag
 from zdm.protocol.opcodes import PREPARE
 from zdm.protocol.requests import Prepare
 from zdm.protocol.responses import Prepared, decode_response
+from zdm.protocol.versions import V5
 
 _QUIET: Final = 10.0
 """Seconds for which a session does not say again that copies are not answered."""
@@ -71,7 +73,7 @@ class CopiedReads:
     @property
     def kept_bytes(self) -> int:
         """What has come of answers that are not whole."""
-        return self._connector.incoming.size
+        return self._connector.incoming.kept_bytes()
 
     def used_ids(self) -> int:
         """The stream ids in use."""
@@ -109,12 +111,14 @@ class CopiedReads:
             self._under_way.add(stream, frame, copy)
 
     def prepare(self, entry: PreparedStatement) -> None:
-        """The secondary has to know the statement; only in the session's own keyspace does that make sense."""
+        """The secondary has to know the statement; in the session's own keyspace, if its version cannot name one."""
         repairing, version = self._under_way.repairing, self._state.version
-        if entry.origin_id in repairing or entry.keyspace != self._state.keyspace:
+        keyspace = entry.keyspace if entry.keyspace != self._state.keyspace else None
+        is_elsewhere = entry.keyspace != self._state.keyspace and (version < V5 or keyspace is None)
+        if entry.origin_id in repairing or is_elsewhere:
             return
         repairing.add(entry.origin_id)
-        frame = encode_frame(version, 0, PREPARE, Prepare(entry.text).encode(version))
+        frame = encode_frame(version, 0, PREPARE, Prepare(entry.text, keyspace).encode(version))
         self.add(NO_STREAM, frame, Kind.REPAIR, entry)
 
     def tend(self) -> None:
@@ -134,9 +138,7 @@ class CopiedReads:
     def take(self) -> bytes:
         """The bytes to be written to the connection now."""
         outbox = self._connector.outbox
-        taken = b"".join(outbox)
-        outbox.clear()
-        return taken
+        return self._connector.incoming.taken(outbox) if outbox else b""
 
     def attached(self, host: Endpoint, now: float) -> None:
         """The connection is open, to this host."""
@@ -222,35 +224,50 @@ class CopiedReads:
             if end > size:
                 self._skip, self._skipped = end - size, stream
                 return
-            if self.state is SideState.HANDSHAKING:
-                self._handshake_answered(stream, data[offset:end])
-            else:
-                self._arrived(stream, data[offset:end] if is_read else b"")
+            frame = self._opened(data[offset:end]) if is_read else b""
+            if self.state is SideState.READY:
+                self._arrived(stream, frame)
+            elif self._handshake_answered(stream, frame):
+                self._receive(data[end:])  # in segments from here on
+                return
             offset = end
         if offset < size and self.state in _OPEN:
-            rest = data[offset:]
-            whole = HEADER.unpack_from(rest)[4] if len(rest) >= HEADER_LENGTH else 0
-            incoming.keep(rest, HEADER_LENGTH + whole)
+            incoming.keep_rest(data, offset)
+
+    def _opened(self, frame: bytes) -> bytes:
+        """The frame with its body open. Unlike the session's own, it counts in nobody's limit."""
+        state = self._state
+        if not frame[1] & COMPRESSED:
+            return frame
+        if state.version >= V5:
+            return without_flag(frame, COMPRESSED)
+        return open_frame(state.compression, frame, state.snapshot.settings.max_frame_bytes)
 
     def _is_read(self, stream: int, opcode: int) -> bool:
         """Somebody wants to know what is in it."""
         copy = self._under_way.sent(stream)
         return not opcode or self._handshake is not None or (copy is not None and copy.kind is Kind.REPAIR)
 
-    def _handshake_answered(self, stream: int, frame: bytes) -> None:
+    def _handshake_answered(self, stream: int, frame: bytes) -> bool:
+        """Whether segments begin behind the frame."""
         if self._handshake is None or stream < 0:
-            return
+            return False
+        incoming, outbox = self._connector.incoming, self._connector.outbox
+        begins = incoming.begins_with(frame) and frame[0] & 0x7F == self._state.version
+        if begins:
+            self._state.begin_segments(incoming, outbox, self._state.snapshot.settings.max_frame_bytes)
         try:
             request = self._handshake.answered(frame)
         except HandshakeFailed as failure:
             self._handshake_failed(failure.reason)
-            return
+            return False
         if request is not None:
             self._ask(*request)
-            return
-        self._handshake = self._deadline = None
-        self._connector.state = SideState.READY
-        self._state.commands.append(self._tend)
+        else:
+            self._handshake = self._deadline = None
+            self._connector.state = SideState.READY
+            self._state.commands.append(self._tend)
+        return begins
 
     def _ask(self, opcode: int, body: bytes) -> None:
         self._deadline = self._state.now + self._state.snapshot.settings.copies_handshake_timeout

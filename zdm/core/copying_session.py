@@ -21,13 +21,15 @@ from zdm.core.clusters import Side, other
 from zdm.core.copied_reads import CopiedReads
 from zdm.core.copies_under_way import Kind
 from zdm.core.handover import Handover
-from zdm.core.pending import PendingRequest
+from zdm.core.named_keyspace import named_keyspace
+from zdm.core.pending import PendingRequest, packed_of
 from zdm.core.plans import Route
 from zdm.core.rewriting import exchange_ids, prepared_id_at
 from zdm.core.routing import route_of
 from zdm.core.session import Session
 from zdm.core.snapshot import Shared, Snapshot
 from zdm.cql.statement import classify
+from zdm.protocol.compression import compress_frame
 from zdm.protocol.envelope import body_start
 from zdm.protocol.frames import HEADER_LENGTH
 from zdm.protocol.opcodes import EXECUTE, OPTIONS, PREPARE, QUERY
@@ -87,9 +89,9 @@ class CopyingSession(Session):
             if kind is not None and opcode == EXECUTE:
                 self._copy_prepared(request, kind)
             elif kind is not None:
-                self.copies.add(request.stream, request.frame(), kind)
+                self.copies.add(request.stream, request.as_sent(), kind)
         elif opcode == OPTIONS or (opcode == PREPARE and self._prepares_read(request)):
-            self.copies.add(request.stream, request.frame(), Kind.OTHER)
+            self.copies.add(request.stream, request.as_sent(), Kind.OTHER)
 
     def _copy_prepared(self, request: PendingRequest, kind: Kind) -> None:
         frame = request.frame()
@@ -98,17 +100,20 @@ class CopyingSession(Session):
         entry = self._state.shared.prepared.entries.get(prepared_id)
         if entry is None:
             return
-        if self.copies.side is Side.TARGET and not entry.verbatim:
-            if not entry.target_id:
-                self.copies.prepare(entry)
-                return
+        if self.copies.side is not Side.TARGET or entry.verbatim:
+            self.copies.add(request.stream, request.as_sent(), kind, entry)
+        elif not entry.target_id:
+            self.copies.prepare(entry)
+        else:
             frame = exchange_ids(frame, [(position, prepared_id)], [entry.target_id])
-        self.copies.add(request.stream, frame, kind, entry)
+            packed = compress_frame(self._state.compression, frame) if packed_of(request) else frame
+            self.copies.add(request.stream, packed, kind, entry)
 
     def _prepares_read(self, request: PendingRequest) -> bool:
         frame = request.frame()
         position = HEADER_LENGTH if not frame[1] else body_start(frame, HEADER_LENGTH, frame[1], False)
-        return route_of(classify(Reader(frame, position).long_string()), self._state.keyspace) in _KINDS
+        keyspace = named_keyspace(frame) or self._state.keyspace
+        return route_of(classify(Reader(frame, position).long_string()), keyspace) in _KINDS
 
 
 def new_session(
