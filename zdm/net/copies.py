@@ -163,9 +163,9 @@ class Copies:
             raise ConnectError(string="the session has no connection there itself")
         connection = self._connection = CopyConnection(self)
         timeout = self._worker.shared.snapshot.settings.request_timeout
-        dialling: Deferred[IProtocol] = self._worker.endpoint_factory(host.address, host.port, timeout).connect(
-            Given(connection)
-        )
+        dialling: Deferred[IProtocol] = self._worker.endpoints_of(self._core.side)(
+            host.address, host.port, timeout
+        ).connect(Given(connection))
         return dialling.addCallbacks(lambda _: self._opened(connection, host), lambda failed: self._count(failed, host))
 
     def _opened(self, connection: CopyConnection, host: Endpoint) -> None:
