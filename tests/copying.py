@@ -16,7 +16,7 @@ from zdm.core.copied_reads import CopiedReads
 from zdm.core.copying_session import CopyingSession
 from zdm.core.snapshot import Shared
 from zdm.core.topology import Endpoint
-from zdm.metrics import NodeMeter
+from zdm.meters import NodeMeter
 
 READ = "SELECT k FROM ks.t"
 HOST = Endpoint("127.0.90.11", 9042)

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from zdm.core.clusters import Side
 from zdm.exposition import Family, Sample, go_number, render_families
 from zdm.families import render
-from zdm.metrics import DEFAULT_BOUNDS, Histogram, Meter, Spans, merge
+from zdm.meters import DEFAULT_BOUNDS, Histogram, Spans
+from zdm.metrics import Meter, merge
 
 DATA = Path(__file__).parent / "data"
 ORIGIN_NODE, TARGET_NODE = "127.0.0.1:9041", "127.0.0.2:9041"

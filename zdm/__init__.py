@@ -6,7 +6,7 @@ A map, from the inside out; an inner ring never imports an outer one (tests/test
     ring 1  zdm.cql        what a statement's text is: kind, keyspace, table; never raises
     ring 2  zdm.core       decisions without I/O or clock: session, routing, aggregation, prepared statements,
                            handshake, interception of system tables, topology
-            zdm.metrics    plain counters;  zdm.families, zdm.exposition  their names, their text form
+            zdm.meters, zdm.metrics   plain counters;  zdm.families, zdm.exposition  their names, their text form
     ring 3  zdm.net        Twisted Protocol/Factory pairs: client and cluster connections, control connection
             zdm.admin      HTTP: metrics, health, the switch of target
             zdm.state_file, zdm.lasting_state   what survives a restart

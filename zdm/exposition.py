@@ -11,7 +11,7 @@ from decimal import Decimal
 from math import inf
 from typing import NamedTuple
 
-from zdm.metrics import Histogram
+from zdm.meters import Histogram
 
 Labels = tuple[tuple[str, str], ...]
 

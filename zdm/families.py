@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from zdm.exposition import Family, Labels, Sample, render_families
-from zdm.metrics import ERROR_NAMES, Histogram, Meter, NodeMeter, Nodes, RequestMeter, together
+from zdm.meters import ERROR_NAMES, Histogram, NodeMeter, Nodes, RequestMeter, together
+from zdm.metrics import Meter
 
 Value = float | Histogram
 Samples = list[tuple[Labels, Value]]

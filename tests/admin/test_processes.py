@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from zdm.admin.processes import process_families
-from zdm.metrics import Histogram
+from zdm.meters import Histogram
 
 _BUSY = "import sys\nsum(range(20_000_000))\nkept = b'x' * 50_000_000\nprint('there', flush=True)\nsys.stdin.read()"
 

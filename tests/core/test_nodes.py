@@ -12,7 +12,7 @@ from tests.playbook import Play
 from tests.stage import CLIENT, HOSTS, ORIGIN, OVERLOADED, TARGET, WRITE_TIMEOUT, stage
 from zdm.core.clusters import Side, other
 from zdm.core.snapshot import Shared, TargetMode
-from zdm.metrics import NodeMeter
+from zdm.meters import NodeMeter
 
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"

@@ -6,7 +6,8 @@ from tests import frames
 from tests.net.wires import HOSTS, ORIGIN, TARGET, Stage
 from zdm.core.clusters import Side
 from zdm.core.topology import Endpoint
-from zdm.metrics import Meter, NodeMeter
+from zdm.meters import NodeMeter
+from zdm.metrics import Meter
 
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 READ = "SELECT k FROM ks.t"

@@ -22,7 +22,8 @@ from zdm.core.snapshot import ClusterFacts, Settings, Snapshot, TargetMode
 from zdm.core.tables import Tables
 from zdm.cql.functions import Variable
 from zdm.families import render
-from zdm.metrics import Meter, Nodes, RequestMeter
+from zdm.meters import Nodes, RequestMeter
+from zdm.metrics import Meter
 from zdm.net.transport import SocketOptions
 from zdm.worker_process import commands, counters, statements
 from zdm.worker_process.snapshots import WorkerSettings, packed, unpacked_settings, unpacked_snapshot

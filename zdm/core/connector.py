@@ -20,7 +20,7 @@ from zdm.core.pending import PendingRequest
 from zdm.core.wire import Wire
 
 if TYPE_CHECKING:
-    from zdm.metrics import NodeMeter
+    from zdm.meters import NodeMeter
 
 
 class SideState(Enum):

@@ -26,7 +26,7 @@ from zdm.protocol.opcodes import EXECUTE, QUERY
 from zdm.protocol.versions import V5
 
 if TYPE_CHECKING:
-    from zdm.metrics import NodeMeter
+    from zdm.meters import NodeMeter
 
 _TEXT: Final = HEADER_LENGTH + 4  # where a QUERY's text begins, after its length
 _FIRST_WORD_END: Final = _TEXT + 7

@@ -14,7 +14,8 @@ from zdm.core.tables import Place
 from zdm.core.target_mode import TargetMode
 
 if TYPE_CHECKING:
-    from zdm.metrics import Meter, RequestMeter
+    from zdm.meters import RequestMeter
+    from zdm.metrics import Meter
 
 
 class Route(Enum):

@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from zdm.core.clusters import Side
-from zdm.metrics import Spans
+from zdm.meters import Spans
 
 
 class Limit(Enum):

@@ -6,7 +6,8 @@ import json
 from typing import Any, Final
 
 from zdm.core.tables import Tables
-from zdm.metrics import Histogram, Meter, NodeMeter, Nodes, RequestMeter
+from zdm.meters import Histogram, NodeMeter, Nodes, RequestMeter
+from zdm.metrics import Meter
 
 # as both builds of the program tell them, with slots and compiled
 FIELDS: Final = tuple(

@@ -14,7 +14,7 @@ from typing import Any
 
 from zdm.core.clusters import Side
 from zdm.core.snapshot import Snapshot
-from zdm.metrics import DEFAULT_BOUNDS
+from zdm.meters import DEFAULT_BOUNDS
 from zdm.net.transport import SocketOptions
 from zdm.tls_ends import TlsSetups
 
