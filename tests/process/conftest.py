@@ -18,6 +18,7 @@ import pytest
 from tests.process.link import Link, Node
 from tests.process.running_proxy import Proxy, Reachable
 from tests.process.sandbox import NOBODY, Login, Sandbox
+from tests.process.upgrading import Successor, Successors
 
 ORIGIN_LOGIN: Login = ("origin_user", "origin_secret")
 TARGET_LOGIN: Login = ("target_user", "target_secret")
@@ -138,6 +139,14 @@ def proxy(tmp_path: Path, own_sandbox: StartSandbox, link: LayLink) -> Iterator[
         finally:
             if running.program.is_running:
                 running.program.kill()
+
+
+@pytest.fixture
+def successor() -> Iterator[Successor]:
+    """Upgrades a proxy; what takes its place ends with the test."""
+    successors = Successors()
+    yield successors.upgrade
+    successors.end()
 
 
 @pytest.fixture

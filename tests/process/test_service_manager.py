@@ -15,7 +15,7 @@ from tests.process.awaiting import until
 from tests.process.conftest import StartProxy
 from tests.process.programs import proxy_command
 from tests.process.sandbox import Sandbox
-from tests.process.test_upgrade import SERVES, end
+from tests.process.upgrading import SERVES, end
 
 # what a manager does between fork and exec
 ACTIVATION = """

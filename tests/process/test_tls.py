@@ -8,18 +8,21 @@ import signal
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.authority import Authority, Identity
+from tests.process.answers import OVERLOADED
 from tests.process.awaiting import until
 from tests.process.conftest import NewKeyspace, StartProxy
 from tests.process.connection import Closed, CqlConnection
 from tests.process.running_proxy import PROXY, Proxy
 from tests.process.sandbox import ORIGIN, TARGET, Sandbox
 from tests.process.test_command_line import run, settings
+from tests.process.upgrading import Successor
 
 LONG = 60.0
 """Seconds for what takes the proxy two looks at its files, on a busy machine."""
@@ -230,3 +233,70 @@ def test_check_does_the_handshakes(secured: Secured) -> None:
     assert "ZDM_TARGET_TLS_CLIENT_KEY_PATH: /nowhere cannot be read: No such file or directory" in missing.stdout
     wrong = run("check", **environment | {"ZDM_ORIGIN_TLS_SERVER_CA_PATH": str(secured.directory / "client.crt")})
     assert wrong.returncode == 1 and "x509: certificate signed by unknown authority" in wrong.stdout
+
+
+class Driver:
+    """One application's connection that writes on, and is opened anew where the proxy ends it."""
+
+    def __init__(self, running: Proxy, context: ssl.SSLContext, table: str, number: int) -> None:
+        self._open = lambda: connect(running, context)
+        self._table = table
+        self._connection = self._open()
+        self._next = number * 1_000_000
+        self.written = 0
+        self.reconnected = 0
+
+    def write(self) -> None:
+        """One row, by as many tries as it takes."""
+        self._next += 1
+        while not self._is_written():
+            self._connection.close()
+            self._connection = self._open()
+            self.reconnected += 1
+        self.written += 1
+
+    def _is_written(self) -> bool:
+        try:
+            answer = self._connection.query(f"INSERT INTO {self._table} (k, v) VALUES ({self._next}, 'x')")
+        except Closed:
+            return False
+        assert answer.is_void or answer.error[0] == OVERLOADED, answer
+        return answer.is_void
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.timeout(300)  # 1,200 handshakes: of clients and with both clusters, before and after
+def test_an_upgrade_has_each_client_connect_again_once_at_most(
+    secured: Secured, proxy: StartProxy, keyspace: NewKeyspace, successor: Successor
+) -> None:
+    """Its keys stay with the old program, which drains it; what was acknowledged is there."""
+    table = f"{keyspace(secured.sandbox)}.t"
+    running = proxy(*secured.sandbox.clusters, workers=2, proxy_drain_timeout_ms=1000, **secured.keys())
+    running.tolerates(NAMES_UNCHECKED)
+    context = driver(secured.authority, secured.directory)
+    with ThreadPoolExecutor(8) as pool:
+        drivers = list(pool.map(lambda number: Driver(running, context, table, number), range(200)))
+        is_over = threading.Event()
+
+        def work(ours: list[Driver]) -> None:
+            while not is_over.is_set():
+                for each in ours:
+                    each.write()
+
+        working = [pool.submit(work, drivers[part::4]) for part in range(4)]
+        try:
+            until(lambda: all(each.written for each in drivers), "all of them write")
+            successor(running)
+            before = sum(each.written for each in drivers)
+            until(lambda: sum(each.written for each in drivers) > before + 200, "they go on")
+        finally:
+            is_over.set()
+        for part in working:
+            part.result()
+    assert max(each.reconnected for each in drivers) == 1
+    written = sum(each.written for each in drivers)
+    assert all(count >= written for count in count_on(secured, table))
+    for each in drivers:
+        each.close()

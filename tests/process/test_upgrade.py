@@ -21,30 +21,11 @@ from tests.process.connection import CqlConnection
 from tests.process.programs import Program, proxy_command
 from tests.process.running_proxy import Proxy
 from tests.process.sandbox import Sandbox
+from tests.process.upgrading import SERVES, Successor, end, is_there
 
-SERVES = r"Upgrade: the new program serves, as process (\d+)\."
 FAILED = "The upgrade failed, this process goes on serving: "
 
-Successor = Callable[[Proxy], int]
 Ended = Callable[[Proxy], None]
-
-
-@pytest.fixture
-def successor() -> Iterator[Successor]:
-    """Has a proxy upgraded and waits until the old program has ended; the new process, which ends with the test."""
-    pids: list[int] = []
-
-    def upgrade(running: Proxy) -> int:
-        before = pids[-1] if pids else running.program.pid
-        os.kill(before, signal.SIGUSR2)
-        until(lambda: len(re.findall(SERVES, running.log())) > len(pids), "the new program serves")
-        pids.append(int(re.findall(SERVES, running.log())[-1]))
-        until(lambda: not is_there(before), "the old program has ended")
-        return pids[-1]
-
-    yield upgrade
-    for pid in pids:
-        end(pid)
 
 
 @pytest.fixture
@@ -58,19 +39,6 @@ def ended() -> Iterator[Ended]:
 
 def upgrade_command(directory: Path, *arguments: str) -> Program:
     return Program([*proxy_command(), "upgrade", *arguments], {}, directory)
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def end(pid: int) -> None:
-    if is_there(pid):
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: not is_there(pid), "the new program has ended")
 
 
 class Load:
