@@ -29,6 +29,9 @@ PATIENCE: dict[str, dict[str, str]] = {
 }
 Record = Callable[[str, object], None]
 
+APART = 0.087
+"""Seconds between an application's writes: were they in step with the changes, these might all meet none."""
+
 
 def switch_on_and_off(toggle: Toggle, cycles: int, seconds: float) -> list[Change]:
     """Evenly spread over the time; a call that takes longer than its share puts off those that follow."""
@@ -118,7 +121,7 @@ def test_fifty_applications_count_once_whatever_the_toggle_does(
     connect(at=entry).execute(f"CREATE TABLE {table} {COUNTER_TABLE}")
     toggle = Toggle(proxy)
     cycles, seconds = WITH_LOGIN if credentials else WITHOUT_LOGIN
-    with Load(entry, protocol, both.keyspace, table, CLIENTS, counts=True, pause=0.1) as load:
+    with Load(entry, protocol, both.keyspace, table, CLIENTS, counts=True, pause=APART) as load:
         load.start()
         connections = int(proxy.metric("zdm_client_connections_total"))
         assert connections >= CLIENTS
