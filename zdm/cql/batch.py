@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from zdm.cql.lexer import TokenKind, scan
+from zdm.cql.lexer import TokenKind, outside_brackets, scan
 from zdm.cql.statement import Statement, parse
 
 _WRITES: Final = ("insert", "update", "delete")
@@ -15,15 +15,9 @@ def batch_children(text: str) -> list[Statement]:
 
     The three words are reserved, so outside of brackets and quotes each begins a statement, semicolon or not.
     """
-    starts = []
-    depth = 0
-    for kind, start, end in scan(text):
-        if kind is TokenKind.IDENTIFIER:
-            if depth == 0 and text[start:end].lower() in _WRITES:
-                starts.append(start)
-        elif kind is TokenKind.SYMBOL:
-            if text[start] in "([{":
-                depth += 1
-            elif depth and text[start] in ")]}":
-                depth -= 1
+    starts = [
+        start
+        for kind, start, end in outside_brackets(text, scan(text))
+        if kind is TokenKind.IDENTIFIER and text[start:end].lower() in _WRITES
+    ]
     return [parse(text[start:end]) for start, end in zip(starts, [*starts[1:], len(text)], strict=False)]

@@ -94,6 +94,21 @@ def scan(text: str, position: int = 0) -> Iterator[tuple[TokenKind, int, int]]:
         yield kind, start, position
 
 
+def outside_brackets(text: str, tokens: Iterator[tuple[TokenKind, int, int]]) -> Iterator[tuple[TokenKind, int, int]]:
+    """Yield those of `tokens` (of `scan`) outside brackets, brackets left out. One that closes nothing counts as none.
+
+    It reads no further than it is asked, so `tokens` can be gone on with behind what was found.
+    """
+    depth = 0
+    for kind, start, end in tokens:
+        if kind is TokenKind.SYMBOL and text[start] in _OPENING:
+            depth += 1
+        elif kind is TokenKind.SYMBOL and text[start] in _CLOSING:
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            yield kind, start, end
+
+
 def _past_doubled(text: str, end: int) -> int:
     """Return the end of a quoted text whose first quote after the opening one is before `end`."""
     quote = text[end - 1]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from zdm.cql.lexer import TokenKind, scan, token_value
+from zdm.cql.lexer import TokenKind, outside_brackets, scan, token_value
 
 
 class StatementKind(Enum):
@@ -107,17 +107,10 @@ def _named(text: str, first: _Position, cursor: _Cursor) -> _Name:
 
 
 def _outer_words(text: str, cursor: _Cursor) -> Iterator[str]:
-    """Yield the unquoted words outside brackets, in lower case. A closing bracket too many counts for nothing."""
-    depth = 0
-    for kind, start, end in cursor:
+    """Yield the unquoted words outside brackets, in lower case."""
+    for kind, start, end in outside_brackets(text, cursor):
         if kind is TokenKind.IDENTIFIER:
-            if depth == 0:
-                yield text[start:end].lower()
-        elif kind is TokenKind.SYMBOL:
-            if text[start] in "([{":
-                depth += 1
-            elif depth and text[start] in ")]}":
-                depth -= 1
+            yield text[start:end].lower()
 
 
 def _from_table(text: str, cursor: _Cursor) -> _Name:

@@ -8,15 +8,12 @@ a variable is added it might as well be a list's, a set's or a map's; a prepared
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from zdm.cql.lexer import TokenKind, scan
+from zdm.cql.lexer import TokenKind, outside_brackets, scan
 from zdm.cql.statement import Statement, StatementKind
 
 _MODIFICATIONS: Final = (StatementKind.INSERT, StatementKind.UPDATE, StatementKind.DELETE)
-_OPENING: Final = "([{"
-_CLOSING: Final = ")]}"
 _ATTRIBUTES: Final = ("ttl", "timeout", "and")
 _TIMESTAMP: Final = re.compile("timestamp", re.ASCII | re.IGNORECASE)
 _BATCH_WORDS: Final = ("begin", "unlogged", "batch", "using")
@@ -38,7 +35,7 @@ def adds_number(text: str) -> bool:
     """`c = c + 1` or `c += 1` is in the text, outside brackets."""
     if "+" not in text and "-" not in text:
         return False
-    outer = [(kind, text[start:end]) for kind, start, end in _outer(text)]
+    outer = [(kind, text[start:end]) for kind, start, end in outside_brackets(text, scan(text))]
     return any(_is_sum(outer, index) for index in range(len(outer)))
 
 
@@ -64,7 +61,7 @@ def _is_timed(text: str, begins_batch: bool) -> bool:
     if _TIMESTAMP.search(text) is None:
         return False  # most texts need not be taken apart
     is_using = False
-    for kind, start, end in _outer(text):
+    for kind, start, end in outside_brackets(text, scan(text)):
         word = text[start:end].lower() if kind is TokenKind.IDENTIFIER else ""
         if is_using and word == "timestamp":
             return True
@@ -74,15 +71,3 @@ def _is_timed(text: str, begins_batch: bool) -> bool:
             return False
         is_using = is_using or word == "using"
     return False
-
-
-def _outer(text: str) -> Iterator[tuple[TokenKind, int, int]]:
-    """The tokens outside brackets."""
-    depth = 0
-    for kind, start, end in scan(text):
-        if kind is TokenKind.SYMBOL and text[start] in _OPENING:
-            depth += 1
-        elif kind is TokenKind.SYMBOL and text[start] in _CLOSING:
-            depth = max(0, depth - 1)
-        elif depth == 0:
-            yield kind, start, end
